@@ -104,6 +104,7 @@ def test_a_room_with_many_files_lists_them(room: str) -> None:
     assert not {name for name in modules if not re.search(rf"\b{name}\b", text)}
 
 
+@pytest.mark.ci
 def test_the_architecture_names_the_files_from_the_command_line_to_the_loop(
     command: Command, own_teachers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

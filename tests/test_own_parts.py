@@ -73,6 +73,7 @@ def in_copy(own_modules: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return own_modules
 
 
+@pytest.mark.ci
 def test_a_run_in_lockstep_is_the_run_alone(
     in_swept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_run_in_lockstep_is_the_run_alone(
     assert alone.fingerprint == together[1].fingerprint
 
 
+@pytest.mark.ci
 def test_all_parts_pass_the_checks(in_swept: Path) -> None:
     code, printed = invoke("check", *SMALL)
     assert code == 0, printed
@@ -133,6 +135,7 @@ def test_where_the_module_is_not_there_one_sentence_is_printed(
     )
 
 
+@pytest.mark.ci
 def test_the_config_of_a_run_allows_nothing_by_itself(
     in_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -156,6 +159,7 @@ def test_the_config_of_a_run_allows_nothing_by_itself(
         kdsweep.load("multirun/one/0")
 
 
+@pytest.mark.ci
 def test_an_edited_loss_is_another_run(in_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     named = "hydra.sweep.dir=multirun/first"
     assert train(named, capsys=capsys).code == 0
@@ -177,6 +181,7 @@ def test_an_edited_loss_is_another_run(in_copy: Path, capsys: pytest.CaptureFixt
     assert "the source of mylab" in printed
 
 
+@pytest.mark.ci
 def test_an_augmentation_that_fails_is_refused_before_training(
     in_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -205,6 +210,7 @@ def test_a_search_is_refused_an_edited_loss(
     assert "source of your modules of the search mine must stay {mylab: " in outcome.err
 
 
+@pytest.mark.ci
 def test_parts_of_kdsweep_go_with_them(in_swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["loss=[kl,fitnet]", "schedule=step", "optimizer=adamw"]
     outcome = train(*words, "hydra.sweep.dir=multirun/mixed", capsys=capsys)
@@ -212,6 +218,7 @@ def test_parts_of_kdsweep_go_with_them(in_swept: Path, capsys: pytest.CaptureFix
     assert outcome.sweep.name == "mixed"
 
 
+@pytest.mark.ci
 def test_the_network_of_the_docs_passes(own_modules: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(own_modules)
     page = (EXAMPLE.parents[1] / "docs" / "own_parts.md").read_text()

@@ -65,6 +65,7 @@ def test_it_answers_in_sentences(trained: Sweep) -> None:
     assert "4 of 4 runs finished" in repr(trained)
 
 
+@pytest.mark.ci
 def test_its_report_is_written(trained: Sweep) -> None:
     path = trained.report()
     assert path.name == "report.html"
@@ -78,6 +79,7 @@ def test_the_same_sweep_can_be_opened(trained: Sweep, folder: Path) -> None:
         kdsweep.open(folder)
 
 
+@pytest.mark.ci
 def test_the_process_stays_as_it_was(trained: Sweep) -> None:
     root = logging.getLogger()
     before = (sys.argv, sys.excepthook, list(root.handlers), root.level, dict(os.environ))
@@ -85,6 +87,7 @@ def test_the_process_stays_as_it_was(trained: Sweep) -> None:
     assert (sys.argv, sys.excepthook, list(root.handlers), root.level, dict(os.environ)) == before
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
@@ -121,6 +124,7 @@ class TinyNet(nn.Module):
 """
 
 
+@pytest.mark.ci
 def test_a_network_is_given_as_a_class(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "swept_networks.py").write_text(NET)
     monkeypatch.syspath_prepend(str(folder))

@@ -44,6 +44,7 @@ def assert_equal_weights(one: torch.nn.Module, other: torch.nn.Module, bound: fl
         torch.testing.assert_close(tensor, others[name], atol=bound, rtol=bound, msg=name)
 
 
+@pytest.mark.ci
 def test_the_loop_of_a_user_has_the_loss_and_the_step_of_kdsweep(load: Any, cohorts: Any) -> None:
     student = deepcopy(cohorts.students()[MIDDLE].model)
     optimizer = load("speed.floor").plain_optimizer(student, cohorts)
@@ -55,6 +56,7 @@ def test_the_loop_of_a_user_has_the_loss_and_the_step_of_kdsweep(load: Any, coho
     assert_equal_weights(student, model, 1e-6)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("words", "form", "bound"),
     [
@@ -112,6 +114,7 @@ def test_the_loader_of_a_user_has_the_images_of_kdsweep(load: Any, cohorts: Any)
     assert pairs[0] == pairs[1]
 
 
+@pytest.mark.ci
 def test_all_columns_are_timed_with_students_past_their_first_step(
     load: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

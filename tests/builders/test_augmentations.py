@@ -23,6 +23,7 @@ def test_all_is_off_by_default(compose: Compose) -> None:
     assert views(compose, "dataset=imagenette") == TrainingViews(view=VIEW)
 
 
+@pytest.mark.ci
 def test_photographs_are_one_word(compose: Compose) -> None:
     words = ["dataset=imagenette", "dataset/augment=photographs"]
     found = views(compose, *words)

@@ -78,6 +78,7 @@ def sweep(folder: Path, *accuracies: float | None, **note: Any) -> list[Path]:
     ]
 
 
+@pytest.mark.ci
 def test_a_run_is_the_file_of_its_weights(spec: Specs, tmp_path: Path) -> None:
     """However it is named, config and fingerprint are those of the file."""
     folder = Path("multirun/day/0")
@@ -125,6 +126,7 @@ def test_the_best_of_a_sweep_is_chosen_by_validation(
     assert caplog.messages.count(line) == 1
 
 
+@pytest.mark.ci
 def test_a_sweep_that_has_no_best_run(spec: Specs) -> None:
     sweep(Path("multirun/blind"), None, None)
     assert refused(spec, "teacher.checkpoint=multirun/blind/best") == (

@@ -49,6 +49,7 @@ def test_files_that_have_not_changed_are_not_hashed_again(
         digests(*words, "cache.gib=0")
 
 
+@pytest.mark.ci
 def test_files_of_weights_are_digested_wherever_they_are_named(digests, tmp_path: Path) -> None:
     files = {name: tmp_path / f"{name}.safetensors" for name in ("student", "one", "two", "below")}
     for name, path in files.items():

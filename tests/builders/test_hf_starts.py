@@ -41,6 +41,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "vit"
 
 
+@pytest.mark.ci
 def test_a_run_is_identified_by_the_content_of_a_folder(
     spec: Any, folder: Path, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_a_head_for_other_classes_and_positions_of_another_size_are_replaced(
     assert torch.equal(model.get_parameter(layer), written[layer])
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("write", [write_dinov2, write_clip])
 def test_a_tower_gets_a_new_head(spec: Any, tmp_path: Path, write: Any) -> None:
     write(tmp_path / "tower")
@@ -100,6 +102,7 @@ def test_a_tower_gets_a_new_head(spec: Any, tmp_path: Path, write: Any) -> None:
     assert model.eval()(torch.rand(2, 3, 16, 16)).shape == (2, 4)
 
 
+@pytest.mark.ci
 def test_a_teacher_is_used_as_it_is_or_trained_further(spec: Any, folder: Path) -> None:
     words = ["student=cnn", "teacher=hf", f"teacher.model.path={folder}"]
     assert spec(*words).teachers[0].run is None
@@ -154,6 +157,7 @@ def test_a_file_that_holds_no_tensors_is_refused(spec: Any, folder: Path) -> Non
         spec("loss=ce", "teacher=none", "student=hf", f"student.model.path={folder}")
 
 
+@pytest.mark.ci
 def test_the_view_of_a_folder_is_no_part_of_what_identifies_a_run(spec: Any, folder: Path) -> None:
     words = ["loss=ce", "teacher=none", "student=hf", f"student.model.path={folder}"]
     first = spec(*words)

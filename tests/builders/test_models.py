@@ -10,6 +10,7 @@ from kdsweep.config.resolve import resolve_config
 from kdsweep.models.components.input_normalization import IMAGENET
 
 
+@pytest.mark.ci
 def test_a_network_that_expects_other_images_than_the_data_set_gives_is_bridged(
     compose: Compose,
 ) -> None:

@@ -42,6 +42,7 @@ def words(tmp_path: Path) -> list[str]:
     return ["dataset=image_folder", *root, "teacher=none", "loss=ce", "trainer.batch_size=8"]
 
 
+@pytest.mark.ci
 def test_the_runs_of_a_command_and_its_data_share_one_list(
     compose: Compose, words: list[str], listed: list[Path]
 ) -> None:
@@ -59,6 +60,7 @@ def test_the_runs_of_a_command_and_its_data_share_one_list(
     assert [folder.name for folder in listed] == ["train", "test"]  # of another command
 
 
+@pytest.mark.ci
 def test_a_command_lists_a_folder_once(
     command: Command, words: list[str], listed: list[Path]
 ) -> None:

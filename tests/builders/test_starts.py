@@ -45,6 +45,7 @@ def weights(seed: int = 0, classes: int = 10) -> nn.Module:
     return CNN(in_shape=(1, 8, 8), num_classes=classes, width=4)
 
 
+@pytest.mark.ci
 def test_a_run_is_identified_by_the_content_of_its_start(spec: Any, tmp_path: Path) -> None:
     for name, seed in (("a.safetensors", 0), ("b.safetensors", 0), ("c.safetensors", 1)):
         save_weights(tmp_path / name, weights(seed))

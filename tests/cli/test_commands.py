@@ -16,6 +16,7 @@ from kdsweep.tracking.mlflow.store import MLflowStore
 GROUPS = ("dataset", "teacher", "student", "loss", "optimizer", "schedule", "trainer", "tracking")
 
 
+@pytest.mark.ci
 def test_help_is_a_page_of_our_own(command: Command) -> None:
     page = command("--help", tiny=False).out
     assert "python train.py -m loss=kl T=1,4,16 alpha=0.1,0.5,0.9" in page
@@ -42,6 +43,7 @@ def test_tab_completion_knows_groups_and_keys(
     assert "trainer.epochs=" in completed("trainer.e")
 
 
+@pytest.mark.ci
 def test_kdsweep_names_its_words() -> None:
     page = CliRunner().invoke(app, ["--help"]).output
     assert "train" in page
@@ -114,6 +116,7 @@ def offline(
     return copy_of(trained("T=1,4", "tracking.plots=sweep"), tmp_path)
 
 
+@pytest.mark.ci
 def test_a_run_that_is_synced_alone_is_nested_too(offline: Outcome) -> None:
     assert sync(offline.sweep / "1", "--uri", "sqlite:///mlflow.db").exit_code == 0
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")
@@ -123,6 +126,7 @@ def test_a_run_that_is_synced_alone_is_nested_too(offline: Outcome) -> None:
     assert_whole(store)
 
 
+@pytest.mark.ci
 def test_the_runs_of_a_search_stay_under_their_trial(offline: Outcome) -> None:
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")
     trial = store.create_run(
@@ -163,6 +167,7 @@ def test_kdsweep_sync_finds_the_store_of_a_sweep_from_any_folder(
     assert list((tmp_path / "other").iterdir()) == []
 
 
+@pytest.mark.ci
 def test_kdsweep_sync_leaves_the_parent_of_a_sweep_that_is_being_trained_open(
     command: Command, fresh_database: Path
 ) -> None:

@@ -162,6 +162,7 @@ def test_estimate_refuses_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.ci
 def test_no_refusal_waits_for_torch() -> None:
     """Importing it takes seconds, and the callback refuses sweeps before any run is built."""
     code = "import sys, kdsweep.cli, kdsweep.sweeps.callbacks; print('torch' in sys.modules)"
@@ -169,6 +170,7 @@ def test_no_refusal_waits_for_torch() -> None:
     assert ran.stdout == "False\n"
 
 
+@pytest.mark.ci
 def test_own_yaml_without_a_class(command: Command, tmp_path: Path) -> None:
     for group, text in (("loss", "mine: {weight: 1}\n"), ("optimizer", "lr: 0.1\n")):
         (tmp_path / "own" / group).mkdir(parents=True)

@@ -131,6 +131,7 @@ def store_behind(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 ADDRESS = f"postgresql://me:{SECRET}@h/db"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "words",
     [
@@ -209,6 +210,7 @@ def test_the_stock_search_would_write_it_to_its_log(command: Command, launcher: 
     assert_no_secret(outcome.folder, outcome.out, outcome.err)
 
 
+@pytest.mark.ci
 def test_sync_connects_without_a_lost_password(command: Command, store_behind: list[str]) -> None:
     words = ["loss=ce", "trainer.epochs=1", f"tracking.uri={ADDRESS}"]
     outcome = command(*words, tracking=True)

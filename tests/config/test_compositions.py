@@ -28,6 +28,7 @@ def parents(config: DictConfig | ListConfig) -> list[bool]:
     return own + [whole for node in below for whole in parents(node)]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "words",
     [

@@ -71,6 +71,7 @@ def refuse(line: Damaged, checker: Checker, damager: Damager) -> None:
     assert set(named) <= exist, f"{line}: {text}"
 
 
+@pytest.mark.ci
 def test_200(composition: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     print(f"seed {SEED}")

@@ -20,6 +20,7 @@ def pairs(compose: Compose):
     return found
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("kinds", "expected"),
     [

@@ -64,6 +64,7 @@ def test_a_plain_name_passes(name: str) -> None:
     assert odd_names({"stages": {name: {}}, "loss": {name: {}}}) == []
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("group", "text"),
     [
@@ -123,6 +124,7 @@ def test_a_value_twice_trains_nothing(command: Command, launcher: str) -> None:
     assert not list(outcome.folder.rglob("run.json"))
 
 
+@pytest.mark.ci
 def test_a_loss_without_a_term_is_no_ce(refusal: Refusal, tmp_path: Path) -> None:
     assert "must name at least one option" in refusal("~loss")
     mine = tmp_path / "loss" / "mine.yaml"
@@ -133,6 +135,7 @@ def test_a_loss_without_a_term_is_no_ce(refusal: Refusal, tmp_path: Path) -> Non
         assert f"which have {have} (ce is the option without)" in refused
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

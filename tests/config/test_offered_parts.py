@@ -45,6 +45,7 @@ def test_an_installed_package_offers_its_parts(installed: Path) -> None:
     assert allowed_modules() == ("offered_lab",)
 
 
+@pytest.mark.ci
 def test_its_options_are_among_those_of_the_groups(installed: Path, command: Command) -> None:
     outcome = command("loss=offered", "teacher=none", "student=mlp", "dry_run=true")
     assert "teacher must be a model for these loss terms" in outcome.err

@@ -197,6 +197,7 @@ def test_keys_of_a_refused_option_are_no_errors(checker: Checker, words: list[st
     assert len(faults(checker, *words)) == 1
 
 
+@pytest.mark.ci
 def test_a_key_of_some_swept_options(checker: Checker) -> None:
     (sentence,) = faults(checker, "loss=[kl,fitnet],kl", "loss.fitnet.weight=2")
     assert sentence.startswith("loss.fitnet.weight must be a key of every option of loss that is")
@@ -269,6 +270,7 @@ FILES = {
 }
 
 
+@pytest.mark.ci
 def test_own_yaml_files(tmp_path: Path) -> None:
     (tmp_path / "loss").mkdir()
     for name, (text, _) in FILES.items():

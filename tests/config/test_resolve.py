@@ -6,6 +6,7 @@ from kdsweep.config.resolve import hide_passwords, resolve_config
 from kdsweep.errors import UserError
 
 
+@pytest.mark.ci
 def test_terms_follow_the_root_and_those_of_a_recipe_the_recipe(compose: Compose) -> None:
     cfg = compose("T=2", "alpha=0.3", "loss=kl", "teacher=assistant", "teacher.T=8")
     config = resolve_config(cfg)

@@ -25,6 +25,7 @@ def test_a_node_without_a_class(compose: Compose, word: str, sentence: str) -> N
     assert found.startswith(sentence)
 
 
+@pytest.mark.ci
 def test_recipes_may_leave_nodes_empty(compose: Compose) -> None:
     for words in ([], ["loss=ce", "teacher=none"], ["teacher=assistant"], ["teacher=peers"]):
         assert target_errors(resolve_config(compose(*words))) == []

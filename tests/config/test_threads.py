@@ -113,6 +113,7 @@ def test_the_number_is_in_the_spec_and_its_fingerprint(compose: Compose) -> None
     assert auto.fingerprint == six.fingerprint != one.fingerprint
 
 
+@pytest.mark.ci
 def test_one_thread_does_not_count_cores() -> None:
     """Nor does the import: `--help` has no need of joblib."""
     code = (

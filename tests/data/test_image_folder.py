@@ -254,6 +254,7 @@ def batches(root, memory_gib, workers):
     return [torch.cat(parts) for parts in zip(*tensors, strict=True)], data
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("workers", [0, 2])
 def test_on_disk_equals_in_memory_bitwise(root, workers):
     expected, in_memory = batches(root, memory_gib=4, workers=0)
@@ -265,6 +266,7 @@ def test_on_disk_equals_in_memory_bitwise(root, workers):
     assert on_disk.image_shape == in_memory.image_shape
 
 
+@pytest.mark.ci
 def test_workers_leave_the_global_generator_alone(root):
     before = torch.get_rng_state()
     batches(root, memory_gib=ON_DISK, workers=1)

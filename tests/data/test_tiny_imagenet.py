@@ -116,6 +116,7 @@ def test_missing_image_is_named(folder):
         TinyImageNet(str(folder.parent), image_size=64).load()
 
 
+@pytest.mark.ci
 def test_config_makes_a_data_set(folder, compose):
     words = ["dataset=tiny_imagenet", f"dataset.root={folder.parent}", "dataset.classes=3"]
     config = resolve_config(compose(*words))

@@ -59,6 +59,7 @@ def rebuilt(node: dict[str, Any], preprocessing: Preprocessing = RGB) -> None:
         assert torch.equal(again(images), network(images))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "node", [MLP, SIMKD, {**RESNET, "normalize": "imagenet"}], ids=lambda node: node["_target_"]
 )

@@ -33,6 +33,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counts
 
 
+@pytest.mark.ci
 def test_data_sets_cut_from_the_same_images_read_them_once(
     compose: Compose, reads: Counter[str]
 ) -> None:
@@ -74,6 +75,7 @@ def test_images_in_files_are_decoded_by_the_first_command_only(
         digest()
 
 
+@pytest.mark.ci
 def test_a_sweep_over_the_size_of_the_data_reads_it_once(
     command: Command, reads: Counter[str]
 ) -> None:

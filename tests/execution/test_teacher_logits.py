@@ -106,6 +106,7 @@ def base(specs: Specs) -> tuple[dict[str, Any], dict[str, Any]]:
     return identity(specs)
 
 
+@pytest.mark.ci
 def test_every_change_that_alters_a_bit_is_another_entry(specs: Specs, base: Any) -> None:
     for word in OF_A_STREAM:
         assert identity(specs, *word.split())[1] != base[1], word
@@ -156,6 +157,7 @@ def test_a_variable_that_chooses_kernels_is_another_entry(
     assert identity(specs) != base
 
 
+@pytest.mark.ci
 def test_images_on_disk_that_are_read_otherwise_are_another_entry(
     specs: Specs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,6 +181,7 @@ def test_images_on_disk_that_are_read_otherwise_are_another_entry(
     assert identity(specs, *words)[0] != before[0]
 
 
+@pytest.mark.ci
 def test_the_type_of_logits_is_part_of_the_run_and_of_every_member(specs: Specs) -> None:
     ensemble = ["teacher=ensemble", *BASE]
     plain, all_half, one_half = specs(
@@ -191,6 +194,7 @@ def test_the_type_of_logits_is_part_of_the_run_and_of_every_member(specs: Specs)
     assert [one.config.logits for one in one_half.teachers] == ["fp32", "fp16"]
 
 
+@pytest.mark.ci
 def test_folding_is_part_of_the_run_and_of_every_member(specs: Specs) -> None:
     ensemble = ["teacher=ensemble", *BASE]
     plain, unfolded, both, one = specs(
@@ -210,6 +214,7 @@ def test_folding_is_part_of_the_run_and_of_every_member(specs: Specs) -> None:
     assert recorded["teacher.members.second.fold_batchnorm"] == "True"
 
 
+@pytest.mark.ci
 def test_the_second_cohort_and_the_second_sweep_do_not_run_the_teacher(
     command: Command, calls: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +232,7 @@ def test_the_second_cohort_and_the_second_sweep_do_not_run_the_teacher(
     assert len(calls) == 2 * once
 
 
+@pytest.mark.ci
 def test_a_teacher_whose_features_are_read_is_not_kept(specs: Specs, tmp_path: Path) -> None:
     logits, features = specs([*BASE, "loss=kl"], [*BASE, "loss=fitnet"])
     dataset = build_dataset(logits.config.dataset, "cpu")

@@ -58,6 +58,7 @@ def lines(err: str, word: str) -> list[str]:
     return [line for line in err.splitlines() if word in line]
 
 
+@pytest.mark.ci
 def test_the_accuracy_of_a_teacher_is_printed_once_new_or_stored(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -105,6 +106,7 @@ def test_a_given_teacher_at_chance(command: Command, weights: Path) -> None:
     assert " (of 16 images) is near chance" in warning
 
 
+@pytest.mark.ci
 def test_how_a_file_of_another_program_was_read_is_one_line(
     command: Command, weights: Path
 ) -> None:
@@ -137,6 +139,7 @@ def test_an_assistant_and_its_own_teacher(command: Command, tmp_path: Path) -> N
     assert len(lines(outcome.err, ": val ")) == 2
 
 
+@pytest.mark.ci
 def test_without_validation_training_images_are_measured_and_named(command: Command) -> None:
     outcome = command("dataset.val_fraction=0", *QUICK)
     assert outcome.code == 0, outcome.err
@@ -178,6 +181,7 @@ def test_the_cohorts_of_a_stream_compare_its_first_batch_with_fp32_once(
     assert set(tags[0]) == {"teacher.bf16_agreement", "teacher.bf16_difference"}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused_with_key_and_file(
     refusal: Refusal, weights: Path, bad: float
@@ -192,6 +196,7 @@ def test_weights_that_are_not_finite_are_refused_with_key_and_file(
     assert f"teacher.members.first.checkpoint {sentence}" in refusal(*ENSEMBLE, member)
 
 
+@pytest.mark.ci
 def test_damaged_weights_of_the_store_are_not_blamed_on_a_checkpoint(
     command: Command, tmp_path: Path
 ) -> None:
@@ -208,6 +213,7 @@ def test_damaged_weights_of_the_store_are_not_blamed_on_a_checkpoint(
     assert "teacher.checkpoint" not in again.err
 
 
+@pytest.mark.ci
 def test_a_stored_teacher_that_was_replaced_is_evaluated_and_refused(
     command: Command, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from commands import Targets
 
 from kdsweep.common.files import write_json_atomic
@@ -25,6 +26,7 @@ def test_a_teacher_comes_directly_before_the_first_unit_that_needs_it(
     assert roles(units) == [("teacher", 1), ("run", 3), ("teacher", 1), ("run", 1)]
 
 
+@pytest.mark.ci
 def test_what_a_teacher_needs_comes_before_it_and_stages_before_runs(
     targets: Targets, tmp_path: Path
 ) -> None:

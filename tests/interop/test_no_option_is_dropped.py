@@ -128,6 +128,7 @@ def test_each_option_by_itself(source: str) -> None:
         assert not is_dropped(case, (values[0], values[-1])), case
 
 
+@pytest.mark.ci
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(st.data())
 def test_each_option_among_others(data: st.DataObject) -> None:

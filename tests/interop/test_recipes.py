@@ -70,6 +70,7 @@ def test_networks_that_are_no_pair_have_no_published_figures(compose: Compose) -
     assert list(cfg.schedule.milestones) == [60, 80]
 
 
+@pytest.mark.ci
 def test_networks_of_another_form_than_ours_get_theirs(compose: Compose) -> None:
     """VGG16 (that of our yaml is KD-pytorch's) and the narrowest WRN."""
     cfg = compose(*repdistiller("vgg16", "wrn_16_1"))
@@ -96,6 +97,7 @@ def test_a_small_network_is_trained_at_its_rate_whatever_is_given(compose: Compo
     assert compose(*translation.words).optimizer.lr == 0.01
 
 
+@pytest.mark.ci
 def test_a_stage_is_trained_as_repdistiller_does(compose: Compose) -> None:
     options = "--distill factor -a 0 -b 200 --weight_decay 0.001"
     stage = compose(*repdistiller("resnet56", "resnet20", options)).stages.factors

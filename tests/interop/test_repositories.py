@@ -107,6 +107,7 @@ def test_a_feature_term_of_repdistiller_gets_beta(distill: str) -> None:
     assert alone[:3] == [f"loss={term}", f"loss.{term}.weight=0.8", "hard_weight=1"]
 
 
+@pytest.mark.ci
 def test_a_feature_term_of_repdistiller_is_weighed_with_kl_or_alone(compose: Compose) -> None:
     both = objective_of(line_of(*HINT, "--alpha", "0.5", "--kd_T", "2"), compose)
     assert both.weights == {"ce": 1.0, "kl": 0.5, "fitnet": 0.8}

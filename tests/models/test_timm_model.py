@@ -79,6 +79,7 @@ class TestWithTimm:
         ):
             Timm(name, in_shape=SHAPE, num_classes=10)
 
+    @pytest.mark.ci
     def test_images_too_small_for_the_network_are_refused(self):
         with pytest.raises(
             ValueError, match="swin_tiny_patch4_window7_224 cannot take images of 2"

@@ -46,6 +46,7 @@ def test_a_detector_is_no_classifier():
         Torchvision("fasterrcnn_resnet50_fpn", in_shape=(3, 32, 32), num_classes=10)
 
 
+@pytest.mark.ci
 def test_images_too_small_for_the_network_are_refused():
     with pytest.raises(ValueError, match="alexnet cannot take images of 8 x 8: "):
         Torchvision("alexnet", in_shape=(3, 8, 8), num_classes=10)
@@ -57,6 +58,7 @@ def test_channels_come_from_in_shape():
     assert model(torch.rand(2, 1, 32, 32)).shape == (2, 10)
 
 
+@pytest.mark.ci
 def test_building_is_seeded_and_keeps_the_training_mode():
     def built():
         torch.manual_seed(1)
@@ -105,6 +107,7 @@ def offline_weights(monkeypatch):
     return make
 
 
+@pytest.mark.ci
 def test_weights_are_loaded_and_the_head_of_other_classes_replaced(offline_weights):
     source = offline_weights("resnet18")
     model = Torchvision("resnet18", in_shape=(3, 32, 32), num_classes=10, weights="DEFAULT")
@@ -113,6 +116,7 @@ def test_weights_are_loaded_and_the_head_of_other_classes_replaced(offline_weigh
     assert getattr(model, EXPECTED) == IMAGENET  # the normalisation of their images
 
 
+@pytest.mark.ci
 def test_the_pretrained_head_is_kept_for_its_own_classes(offline_weights):
     source = offline_weights("resnet18")
     model = Torchvision(
@@ -122,6 +126,7 @@ def test_the_pretrained_head_is_kept_for_its_own_classes(offline_weights):
     assert not hasattr(model, EXPECTED)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("name", "view"),
     [
@@ -136,6 +141,7 @@ def test_weights_of_a_network_have_the_view_that_all_of_them_have(name, view):
     assert not hasattr(Torchvision(name, in_shape=(3, 32, 32), num_classes=10), ATTRIBUTE)
 
 
+@pytest.mark.ci
 def test_weights_have_their_view(offline_weights):
     offline_weights("resnet50")
     model = Torchvision("resnet50", in_shape=(3, 32, 32), num_classes=10, weights="DEFAULT")

@@ -19,6 +19,7 @@ def test_the_counts_are_written_row_by_true_class(
     pixels(tmp_path / "a.png")
 
 
+@pytest.mark.ci
 def test_counts_of_many_classes_are_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from kdsweep.plotting.curves import draw_curves
 from kdsweep.tracking.run_dir import make_row
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("epochs", [1, 30])
 def test_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     titles = panel_titles(monkeypatch)
@@ -29,6 +30,7 @@ def test_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int) ->
     assert titles == ["Accuracy", "Loss (terms unscaled)", "Learning rate"]
 
 
+@pytest.mark.ci
 def test_curves_of_a_run_without_validation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

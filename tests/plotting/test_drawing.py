@@ -73,6 +73,7 @@ def hostile_sheet(path):
     contact_sheet([("$x^{$\n" + "y" * 500, [SheetImage(pixels, n, n, n) for n in HOSTILE])], path)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "draw", [hostile_samples, hostile_confusion, hostile_heatmap, hostile_sheet]
 )

@@ -47,6 +47,7 @@ def test_the_heatmap_writes_the_mean_over_seeds_and_their_number(
     pixels(tmp_path / "a.png")
 
 
+@pytest.mark.ci
 def test_what_else_is_swept_has_a_panel_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +82,7 @@ def test_panels_of_one_point_are_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     assert titles == ["kl"]
 
 
+@pytest.mark.ci
 def test_many_panels_stand_in_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     titles = panel_titles(monkeypatch)
     assert draw_heatmap(grid(), tmp_path / "one.png")
@@ -100,6 +102,7 @@ def test_a_heatmap_of_ties_is_one_colour(tmp_path: Path) -> None:
     pixels(tmp_path / "a.png")
 
 
+@pytest.mark.ci
 def test_the_points_of_a_search_are_no_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +133,7 @@ def test_no_heatmap_of_fewer_than_two_cells(tmp_path: Path, rows: list[dict[str,
     assert not (tmp_path / "a.png").exists()
 
 
+@pytest.mark.ci
 def test_drawing_leaves_no_global_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "matplotlib.pyplot", raising=False)  # Optuna's plots use it
     draw_heatmap(grid(), tmp_path / "a.png")

@@ -25,6 +25,7 @@ def run_report(*words: str) -> tuple[int, str]:
     return answer.exit_code, answer.output
 
 
+@pytest.mark.ci
 def test_the_latest_sweep_is_reported(
     reported: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +75,7 @@ def test_a_damaged_note_is_named_and_does_not_hide_the_others(
     assert "Traceback" not in output
 
 
+@pytest.mark.ci
 def test_all_files_are_written_and_again_the_same(tmp_path: Path) -> None:
     made = measured([*ce_rows(), *soft_rows()], tmp_path / "new")
     write_report(made)
@@ -113,6 +115,7 @@ def folder(home: Path, made: list[Row], asked: int) -> Path:
     return home
 
 
+@pytest.mark.ci
 def test_missing_failed_pruned_and_running_runs_are_listed(tmp_path: Path) -> None:
     made = soft_rows(seeds=3)
     for place, status in ((0, "FAILED"), (4, "PRUNED"), (8, "RUNNING")):
@@ -130,6 +133,7 @@ def test_missing_failed_pruned_and_running_runs_are_listed(tmp_path: Path) -> No
     assert "| kl T=1 alpha=0.5 | 2 |" in text
 
 
+@pytest.mark.ci
 def test_with_one_seed_the_numbers_are_shown_and_nothing_is_concluded(tmp_path: Path) -> None:
     home = folder(tmp_path / "sweep", [*ce_rows(seeds=1), *soft_rows(seeds=1)], asked=7)
     write_report(from_folder(home))

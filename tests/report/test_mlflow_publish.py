@@ -50,6 +50,7 @@ def tags(outcome: Outcome) -> dict[str, tuple[str | None, str | None]]:
     }
 
 
+@pytest.mark.ci
 def test_a_sweep_ends_with_its_report_in_the_folder_in_mlflow_and_on_the_terminal(
     reported: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ def test_a_run_without_a_term_that_needs_it_has_no_teacher(compose: Compose) -> 
     assert (spec.teachers, spec.teacher_identity, spec.teacher_name) == ((), None, None)
 
 
+@pytest.mark.ci
 def test_a_teacher_with_a_teacher_is_an_assistant(compose: Compose) -> None:
     (spec,) = _specs(compose, ["teacher=assistant"])
     (assistant,) = spec.teachers

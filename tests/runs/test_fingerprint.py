@@ -134,6 +134,7 @@ def test_images_decoded_at_a_fraction_of_their_size_are_another_run(mark) -> Non
     assert mark(*words, "dataset.source.draft=true") != mark(*words)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("words", "option"),
     [

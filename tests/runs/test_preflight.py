@@ -134,6 +134,7 @@ def test_features_that_networks_lack_are_named_with_those_there_are(refusal: Ref
 SINGLE = ["dataset.source.shape=[3,16,16]", "trainer.batch_size=1"]
 
 
+@pytest.mark.ci
 def test_batches_of_one_image_are_refused_where_batchnorm_has_one_value(refusal: Refusal) -> None:
     message = refusal("student=mobilenetv2", "student.model.width=0.1", *SINGLE)
     assert message.startswith("trainer.batch_size must be at least 2 for student.model, got 1: ")
@@ -142,6 +143,7 @@ def test_batches_of_one_image_are_refused_where_batchnorm_has_one_value(refusal:
     assert message.startswith("teacher.trainer.batch_size must be at least 2 for teacher.model")
 
 
+@pytest.mark.ci
 def test_batches_of_one_image_are_refused_for_such_a_teacher_in_train_mode(
     refusal: Refusal,
 ) -> None:
@@ -166,6 +168,7 @@ def test_features_that_the_teachers_classifier_does_not_take_are_refused(refusal
     )
 
 
+@pytest.mark.ci
 def test_a_teacher_that_awaits_a_classifier_cannot_be_trained(refusal: Refusal) -> None:
     message = refusal("loss=kl", "teacher=simkd", "student=cnn")
     assert message == (
@@ -293,6 +296,7 @@ def test_the_parts_of_several_seeds_are_built_once(
     assert len(checked_runs(compose, jobs, monkeypatch)) == 2
 
 
+@pytest.mark.ci
 def test_the_parts_of_a_grid_of_temperatures_and_weights_are_built_once(
     compose: Compose, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,6 +30,7 @@ def test_stages_come_the_last_one_first_and_belong_to_the_sweep(compose: Compose
     assert not _spec(compose, "loss=ce").has_auxiliary_runs
 
 
+@pytest.mark.ci
 def test_what_decides_with_which_runs_it_shares_a_cohort(compose: Compose) -> None:
     key = _spec(compose).cohort_key
     assert _spec(compose, "T=9", "loss=mse", "optimizer.lr=0.3").cohort_key == key

@@ -98,6 +98,7 @@ def test_options_of_a_source_that_its_decoder_takes(refusal: Refusal) -> None:
     assert message.endswith("got image_sizee=3; did you mean dataset.source.image_size?")
 
 
+@pytest.mark.ci
 def test_a_model_is_not_built_for_other_images_than_those_of_the_data(compose: Compose) -> None:
     for words in (["student=vgg16"], ["student=torchvision", "student.model.name=vit_b_16"]):
         config = resolve_config(compose("loss=ce", *words))

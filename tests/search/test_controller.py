@@ -219,6 +219,7 @@ def test_other_pruners_prune_too(command: Command, pruner: str, eager: list[str]
     assert {"PRUNED", "COMPLETE"} == set(states(outcome))
 
 
+@pytest.mark.ci
 def test_failures_are_trials_with_a_reason_until_there_are_too_many(command: Command) -> None:
     words = [*SEARCH, "optimizer=sgd", "hydra.sweeper.n_trials=2", "trainer.epochs=1"]
     words += ["hydra.sweeper.sampler.seed=4"]  # draws each learning rate once
@@ -304,6 +305,7 @@ def test_a_changed_space_is_refused_with_both(command: Command, resumable: list[
     assert "Traceback" not in changed.err
 
 
+@pytest.mark.ci
 def test_trials_of_another_search_of_this_name_are_not_taken(
     command: Command, resumable: list[str], finished: Outcome, fresh_storage: Path
 ) -> None:
@@ -507,6 +509,7 @@ def test_a_timeout_reaches_what_is_trained_before_the_trials(
     assert len(all_weights("whole")) == (2 if role == "teacher" else 3)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "words",
     [

@@ -24,6 +24,7 @@ def test_every_trial_is_counted_with_all_its_seeds(command: Command) -> None:
     assert [row[1] for row in trials] == ["4 x 2", "2 x 1", "4 x 3"]
 
 
+@pytest.mark.ci
 def test_an_estimate_creates_nothing(command: Command) -> None:
     outcome = command(*SEARCH, "search.finalists=0", "tracking=mlflow", "teacher.store=own")
     assert outcome.code == 0, outcome.err
@@ -31,6 +32,7 @@ def test_an_estimate_creates_nothing(command: Command) -> None:
     assert not [path for path in outcome.folder.rglob("*") if path.is_file()]
 
 
+@pytest.mark.ci
 def test_the_stock_sweeper_has_no_estimate(command: Command) -> None:
     outcome = command(*SEARCH, "hydra/sweeper=optuna")
     assert outcome.code == 1

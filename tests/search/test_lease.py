@@ -237,6 +237,7 @@ def test_without_proc_a_host_is_its_name(
     assert claim(start(), 3, 3, tmp_path) == [1]
 
 
+@pytest.mark.ci
 def test_after_a_restart_two_minutes_of_silence_are_enough(
     start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +257,7 @@ def claim_and_stay(start: Start, folder: Path, sender: Connection) -> None:
     time.sleep(60)
 
 
+@pytest.mark.ci
 def test_a_process_holds_its_block_until_it_is_killed(start: Start, tmp_path: Path) -> None:
     study = start()
     enqueue(study, N, tmp_path)
@@ -274,6 +276,7 @@ def test_a_process_holds_its_block_until_it_is_killed(start: Start, tmp_path: Pa
     assert claim(study, N, BLOCK, tmp_path) == [0, 1, 2]
 
 
+@pytest.mark.ci
 def test_two_claims_never_share_a_trial(start: Start, tmp_path: Path) -> None:
     enqueue(start(), N, tmp_path)
     with ThreadPoolExecutor(4) as pool:

@@ -179,6 +179,7 @@ def test_without_alpha_the_contour_is_over_the_first_two_numbers() -> None:
     assert contour.options["params"] == ["T", "optimizer.lr"]
 
 
+@pytest.mark.ci
 def test_keys_of_some_losses_only(tmp_path: Path) -> None:
     space = space_of("loss=choice(ce,kl)", *RANGES)
     study = searched(space, *accuracies(16))
@@ -187,6 +188,7 @@ def test_keys_of_some_losses_only(tmp_path: Path) -> None:
     assert drawn(tmp_path) == ALL
 
 
+@pytest.mark.ci
 def test_lists_are_labelled_with_their_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +210,7 @@ def test_lists_are_labelled_with_their_values(
     assert "position in" not in own_part(tmp_path)
 
 
+@pytest.mark.ci
 def test_several_objectives_have_a_front_and_plots_of_each(tmp_path: Path) -> None:
     objectives, directions = ["val/acc", "num_params"], ["maximize", "minimize"]
     space = space_of(RANGES[0], "student.model.width=4,8,16")

@@ -129,6 +129,7 @@ def test_a_server_that_was_restarted(postgres_server: Server, storage: str, tmp_
         assert claim(study, 4, 4, tmp_path) == [0, 1, 2, 3]
 
 
+@pytest.mark.ci
 def test_a_server_that_is_not_there(command: Command) -> None:
     outcome = command("search=bayes", f"hydra.sweeper.storage={NOBODY_THERE}")
     assert outcome.code == 1

@@ -25,6 +25,7 @@ def shifted(values: list[float], by: list[float]) -> list[float]:
     return [value + shift for value, shift in zip(values, by, strict=False)]
 
 
+@pytest.mark.ci
 @given(trials, noise, st.floats(0, 5))
 def test_the_incumbent_is_never_raced_out(
     found: list[list[float]], noise: float | None, z: float
@@ -66,6 +67,7 @@ def test_the_effect_of_a_seed_changes_no_decision(
         )
 
 
+@pytest.mark.ci
 @given(trials, st.randoms())
 def test_the_order_of_the_trials_changes_no_estimate(
     found: list[list[float]], shuffle: random.Random

@@ -133,6 +133,7 @@ def test_a_half_suggested_trial_is_resumed_with_the_same_values(
     assert start("whole").trials[0].params == start("killed").trials[0].params
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("words", [["T=1,2", "alpha=0.1,0.2"], ["T=1,2", "loss=kl,ce"]])
 def test_a_grid_has_each_point_once(start: Start, tmp_path: Path, words: list[str]) -> None:
     space = parse(words, lambda key, loss: True)

@@ -36,6 +36,7 @@ def name_of(search_of: SearchOf, *words: str) -> str:
     return search_name(*search_of(*words))
 
 
+@pytest.mark.ci
 def test_names_are_pinned(search_of: SearchOf) -> None:
     """A search is identified by its name: if it changes, the search can no longer be resumed."""
     assert name_of(search_of) == "bayes-e8a809ba"
@@ -45,6 +46,7 @@ def test_names_are_pinned(search_of: SearchOf) -> None:
     assert name_of(search_of, "teacher=ensemble") == "bayes-eed4ff14"
 
 
+@pytest.mark.ci
 def test_the_interpolation_of_the_source_alone_is_in_the_name(search_of: SearchOf) -> None:
     """One that the data set has too is not: the source follows it."""
     words = ["dataset=imagenette", "dataset.interpolation=bicubic"]

@@ -40,6 +40,7 @@ def trials_of(folder: Path) -> list[FrozenTrial]:
     return optuna.load_study(study_name=name, storage=storage).trials
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "words",
     [
@@ -86,6 +87,7 @@ class Observed(WorkerInProcess):
         self._running.append(sum(trial.state is TrialState.RUNNING for trial in found))
 
 
+@pytest.mark.ci
 def test_no_more_blocks_begin_than_there_are_workers(
     command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +100,7 @@ def test_no_more_blocks_begin_than_there_are_workers(
     assert running == [4, 4, 4]  # two blocks at a time
 
 
+@pytest.mark.ci
 def test_equal_points_of_two_blocks_are_trained_once(
     command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +117,7 @@ def test_equal_points_of_two_blocks_are_trained_once(
     assert len(list(tmp_path.glob("multirun/*/work/?.json"))) == len(points)
 
 
+@pytest.mark.ci
 def test_the_timeout_parks_what_is_in_training(
     command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_message_is_printed_once_and_names_the_runs(specs: Specs) -> None:
     )
 
 
+@pytest.mark.ci
 def test_a_swept_key_without_effect_is_named(command: Command) -> None:
     assert "T must change some run of the sweep" in refused(command, "loss=ce", "T=1,4")
 

@@ -60,6 +60,7 @@ def test_broken_image_is_found_before_training(command, root, part):
     assert not list(outcome.folder.glob("multirun/**/run.json"))
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("part", ["train", "test"])
 def test_image_that_breaks_in_training_loses_nothing(command, root, whole, part, monkeypatch):
     assert whole

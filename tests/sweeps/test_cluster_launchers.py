@@ -66,6 +66,7 @@ def test_a_detached_sweep_is_in_the_queue_as_a_whole(
     assert not list(detached.sweep.glob("*/result.json"))
 
 
+@pytest.mark.ci
 def test_attaching_publishes_what_the_jobs_have_trained(
     detached: Outcome, queue: FakeSlurm, trained: Command
 ) -> None:
@@ -79,6 +80,7 @@ def test_attaching_publishes_what_the_jobs_have_trained(
     assert_mlflow_is_tidy(detached.folder, 1 + 1 + 4)  # the sweep, the teacher, the runs
 
 
+@pytest.mark.ci
 def test_attaching_submits_what_has_no_job(detached: Outcome, queue: FakeSlurm) -> None:
     """The controller cannot end while its units wait, so it is stopped after it has submitted."""
     for id in ("1_0", "2_1", "2_2"):
@@ -95,6 +97,7 @@ def test_attaching_submits_what_has_no_job(detached: Outcome, queue: FakeSlurm) 
     assert "#SBATCH --array=0%256" in queue.scripts[2]  # the teacher; the others need it
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("error", "are_cancelled"), [(KeyboardInterrupt(), True), (SystemExit(143), False)]
 )
@@ -119,6 +122,7 @@ def test_what_stops_a_submission_ends_its_jobs_unless_it_is_a_signal(
     assert queue.cancelled == (["1_0"] if are_cancelled else [])
 
 
+@pytest.mark.ci
 def test_a_refused_sweep_has_no_jobs_that_go_on(command: Command, queue: FakeSlurm) -> None:
     words = [ON_SLURM[0], "seed=0,1", "loss=fitnet", "loss.fitnet.pairs=[[layer9,stage1]]"]
     outcome = command(*words)
@@ -143,6 +147,7 @@ def test_detaching_needs_a_queue(command: Command) -> None:
     assert "hydra.launcher.detach" in outcome.err
 
 
+@pytest.mark.ci
 def test_bad_options_are_refused_before_anything_is_trained(
     command: Command, queue: FakeSlurm
 ) -> None:
@@ -155,6 +160,7 @@ def test_bad_options_are_refused_before_anything_is_trained(
     assert not queue.scripts
 
 
+@pytest.mark.ci
 def test_a_host_without_slurm_can_plan_a_sweep_for_it(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -165,6 +171,7 @@ def test_a_host_without_slurm_can_plan_a_sweep_for_it(
     assert "on a host without Slurm, got lockstep_slurm: there is no sbatch" in outcome.err
 
 
+@pytest.mark.ci
 def test_ray_is_refused_where_it_is_not_installed(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,6 +200,7 @@ def run_at_once(queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "submit", submit_and_run)
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("run_at_once")
 def test_the_trials_of_a_search_are_trained_by_jobs(
     command: Command, queue: FakeSlurm, own_teachers: str
@@ -228,6 +236,7 @@ def stop_by(patch: pytest.MonkeyPatch, error: BaseException) -> None:
     patch.setattr(slurm.SlurmExecutor, "poll", stopped)
 
 
+@pytest.mark.ci
 def test_as_many_blocks_are_in_the_queue_as_there_are_workers(
     command: Command, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +251,7 @@ def test_as_many_blocks_are_in_the_queue_as_there_are_workers(
     assert len(list(outcome.folder.glob("multirun/mine/work/?.json"))) == 3
 
 
+@pytest.mark.ci
 def test_a_signal_to_the_controller_of_a_search_leaves_its_jobs(
     command: Command, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,7 @@ def test_it_is_made_before_the_report_unless_the_sweep_was_stopped(
     assert calls == ["deploy", "report", "report"]
 
 
+@pytest.mark.ci
 def test_values_that_are_not_there_are_refused(refusal: Refusal) -> None:
     assert "deploy.export must be onnx | pt2 | safetensors, got tflite" in refusal(
         "deploy.export=[tflite]", "deploy.quantize=[int4]"

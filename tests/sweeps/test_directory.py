@@ -102,6 +102,7 @@ def test_an_unfinished_sweep_is_refused_to_another_one(mine: Outcome, specs: Spe
         refuse_another(mine.folder / "mine", specs(["T=2"], ["T=8"]), whole=True)
 
 
+@pytest.mark.ci
 def test_the_same_runs_resume_in_a_folder_whatever_they_are_written_like(
     command: Command, mine: Outcome
 ) -> None:
@@ -163,6 +164,7 @@ HARM = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("harm", [h if h == "foreign" else slow(h) for h in HARM])
 def test_damaged_notes_stop_no_sweep(
     command: Command, trained: Command, tmp_path: Path, harm: str
@@ -186,6 +188,7 @@ def test_damaged_notes_stop_no_sweep(
     assert "multirun/deep/down/sweep.json is passed over" in found.out
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "harm", ["other weights", *map(slow, ("weights", "result", "other result"))]
 )

@@ -57,6 +57,7 @@ def test_an_interrupted_run_resumes_with_the_same_bits(
     assert digests(command(*words, "resume=true")) == whole
 
 
+@pytest.mark.ci
 def test_members_and_their_order_are_part_of_a_run(specs: Specs) -> None:
     runs = specs(*([*ENSEMBLE, f"teacher.members.first.seed={seed}"] for seed in (0, 1)))
     assert len({run.fingerprint for run in runs}) == 2

@@ -71,6 +71,7 @@ def images_of_the_teacher(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]
         yield passed
 
 
+@pytest.mark.ci
 def test_a_linear_probe_trains_the_head_on_features_computed_once(
     command: Command, own_teachers: str, start: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +93,7 @@ def test_a_linear_probe_trains_the_head_on_features_computed_once(
     assert len([count for count in passed if count > 2]) < 10
 
 
+@pytest.mark.ci
 def test_features_are_kept_for_another_recipe(
     command: Command, own_teachers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +104,7 @@ def test_features_are_kept_for_another_recipe(
     assert sum(count for count in passed if count > 2) == evaluated
 
 
+@pytest.mark.ci
 def test_an_interrupted_probe_ends_with_the_same_bits(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +127,7 @@ def test_an_interrupted_probe_ends_with_the_same_bits(
     assert resumed["weights_sha256"] == whole["weights_sha256"]
 
 
+@pytest.mark.ci
 def test_a_network_without_a_single_head_is_not_probed(command: Command) -> None:
     outcome = command(
         "T=1",
@@ -139,6 +143,7 @@ def test_a_network_without_a_single_head_is_not_probed(command: Command) -> None
     )
 
 
+@pytest.mark.ci
 def test_fine_tuning_changes_all_weights(command: Command, own_teachers: str, start: Path) -> None:
     note_once.cache_clear()  # another test of this process may have had it printed
     outcome = command(*QUICK, "recipe=finetune", "teacher.trainer.epochs=2", own_teachers)
@@ -152,6 +157,7 @@ def test_fine_tuning_changes_all_weights(command: Command, own_teachers: str, st
     assert "layer_decay: 0.75" in config
 
 
+@pytest.mark.ci
 def test_weights_as_they_are_given_are_evaluated_and_never_trained(
     command: Command, own_teachers: str, tmp_path: Path
 ) -> None:
@@ -163,6 +169,7 @@ def test_weights_as_they_are_given_are_evaluated_and_never_trained(
     assert not (tmp_path / "teachers").exists()
 
 
+@pytest.mark.ci
 def test_weights_for_other_classes_cannot_be_used_as_they_are(command: Command) -> None:
     outcome = command(*QUICK, "recipe=zero")
     assert outcome.code == 1

@@ -27,6 +27,7 @@ def decoded(monkeypatch):
     return names
 
 
+@pytest.mark.ci
 def test_students_share_one_decode(command, image_folder, decoded):
     # Without a cache, which would spare the second command the check of files that are old enough.
     words = (*WORDS, f"dataset.root={image_folder}", ON_DISK, "cache.gib=0")
@@ -40,6 +41,7 @@ def test_students_share_one_decode(command, image_folder, decoded):
     assert counts[0] == counts[1] > 0
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("workers", ["0", "auto", pytest.param("2", marks=pytest.mark.slow)])
 def test_bits_do_not_depend_on_the_number_of_processes(trained, image_folder, workers):
     words = (*WORDS, f"dataset.root={image_folder}")
@@ -48,6 +50,7 @@ def test_bits_do_not_depend_on_the_number_of_processes(trained, image_folder, wo
     assert row["weights_sha256"] == in_memory["weights_sha256"]
 
 
+@pytest.mark.ci
 def test_processes_are_started_once_for_all_epochs_and_end_with_the_cohort(
     command, image_folder, monkeypatch
 ):

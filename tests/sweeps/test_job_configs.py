@@ -53,6 +53,7 @@ def _load(loader: Any, master: DictConfig, words: list[str]) -> Any:
     return OmegaConf.to_container(config, resolve=False)
 
 
+@pytest.mark.ci
 def test_the_configs_are_those_of_hydra(loader: ConfigLoaderImpl, master: DictConfig) -> None:
     shared = JobConfigLoader(loader)
     results = [_load(shared, master, words) for words in JOBS]

@@ -53,6 +53,7 @@ def test_equal_runs_are_trained_once_and_named(sweep: Outcome) -> None:
     assert rows[0]["weights_sha256"] == rows[1]["weights_sha256"]
 
 
+@pytest.mark.ci
 def test_job_callbacks_fire_once_each_and_end_after_training(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,12 +62,14 @@ def assert_same_alone(command: Command, swept: str, *words: str) -> Outcome:
     return together
 
 
+@pytest.mark.ci
 def test_a_transformer_of_timm_in_lockstep(command: Command, own_teachers: str) -> None:
     pytest.importorskip("timm")
     words = ["student=timm", "student.model.name=test_vit", "teacher=cnn", "teacher.model.width=4"]
     assert_same_alone(command, "T=1,4", *words, "teacher.trainer.epochs=1", own_teachers)
 
 
+@pytest.mark.ci
 def test_a_transformer_of_hugging_face_as_student_and_teacher_in_lockstep(
     command: Command, hf: Path, own_teachers: str
 ) -> None:
@@ -85,6 +87,7 @@ def test_a_distillation_token_of_timm_in_lockstep(command: Command, own_teachers
     assert_same_alone(command, "alpha=0.3,0.7", *words)
 
 
+@pytest.mark.ci
 def test_clip_as_a_teacher_of_embeddings_in_lockstep(
     command: Command, clip: Path, own_teachers: str
 ) -> None:
@@ -98,6 +101,7 @@ def test_clip_as_a_teacher_of_embeddings_in_lockstep(
     assert result["status"] == "FINISHED"
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "loss", ["rkd", "cc", *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("pkt", "sp"))]
 )
@@ -125,6 +129,7 @@ def test_terms_on_features_need_no_module_paths(
     assert outcome.code == 0, outcome.err
 
 
+@pytest.mark.ci
 def test_a_term_on_maps_refuses_tokens_with_both_shapes(command: Command) -> None:
     pytest.importorskip("timm")
     words = [*OF_TIMM, "student.model.name=vit_tiny_patch16_224", "loss=at", *FEW]
@@ -136,6 +141,7 @@ def test_a_term_on_maps_refuses_tokens_with_both_shapes(command: Command) -> Non
     )
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("loss", ["kl", "dkd", "ofa", "srrl"])
 def test_a_term_that_needs_logits_refuses_a_tower(refusal: Refusal, clip: Path, loss: str) -> None:
     words = [*IMAGES, *SMALL, "teacher=hf_features", f"teacher.model.path={clip}", f"loss={loss}"]
@@ -155,6 +161,7 @@ def test_a_tower_is_not_trained(refusal: Refusal, clip: Path, recipe: str) -> No
     assert refusal(*IMAGES, *SMALL, *words) == sentence
 
 
+@pytest.mark.ci
 def test_a_student_is_a_classifier(command: Command, hf: Path) -> None:
     words = ["student=hf", f"student.model.path={hf}", "+student.model.head=false", "loss=ce"]
     outcome = command(*IMAGES, "teacher=none", *words, tiny=False)
@@ -162,6 +169,7 @@ def test_a_student_is_a_classifier(command: Command, hf: Path) -> None:
     assert (outcome.code, outcome.err.splitlines()[-1]) == (1, sentence)
 
 
+@pytest.mark.ci
 def test_the_labels_of_a_teacher_are_put_in_the_order_of_the_data_set(
     command: Command, tmp_path: Path, own_teachers: str
 ) -> None:
@@ -192,6 +200,7 @@ def test_a_head_for_other_classes_is_not_used_as_it_is(refusal: Refusal, tmp_pat
     assert text.endswith("; recipe=finetune and recipe=linear_probe train a head for these classes")
 
 
+@pytest.mark.ci
 def test_dinov2_with_a_linear_head(command: Command, tmp_path: Path, own_teachers: str) -> None:
     write_dinov2(tmp_path / "dino")
     words = ["teacher=hf", f"teacher.model.path={tmp_path / 'dino'}", "recipe=linear_probe"]
@@ -200,6 +209,7 @@ def test_dinov2_with_a_linear_head(command: Command, tmp_path: Path, own_teacher
     assert "head of zeros instead" in outcome.err + outcome.out
 
 
+@pytest.mark.ci
 def test_clip_classifies_by_texts_in_the_order_of_the_data_set(
     command: Command, clip: Path, tmp_path: Path, own_teachers: str
 ) -> None:
@@ -223,6 +233,7 @@ def test_clip_classifies_by_texts_in_the_order_of_the_data_set(
     )
 
 
+@pytest.mark.ci
 def test_a_student_of_hugging_face_is_loaded_without_its_folder(
     command: Command, hf: Path, own_teachers: str
 ) -> None:
@@ -235,6 +246,7 @@ def test_a_student_of_hugging_face_is_loaded_without_its_folder(
     assert classifier.module(torch.rand(2, 3, 32, 32)).shape == (2, 4)
 
 
+@pytest.mark.ci
 def test_a_size_that_differs_from_the_preprocessing_is_noted(command: Command, hf: Path) -> None:
     words = ["student=hf", f"student.model.path={hf}", "teacher=none", "loss=ce"]
     outcome = command(*IMAGES, "dataset.source.shape=[3,16,16]", *words, tiny=False)

@@ -57,6 +57,7 @@ def contents(folder: Path) -> dict[Path, str]:
     return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("same_numerics")
 def test_an_old_sweep_is_resumed(command: Command, old: Path) -> None:
     sweep, (teacher,) = old / "multirun" / "old", (old / "teachers").glob("*/result.json")
@@ -80,6 +81,7 @@ def test_an_old_sweep_is_resumed(command: Command, old: Path) -> None:
     assert "T=4" in (sweep / "report.md").read_text()
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("other_numerics")
 @pytest.mark.parametrize("launcher", ["lockstep", "basic"])
 def test_an_old_sweep_of_other_numbers_is_refused_in_its_folder(
@@ -100,6 +102,7 @@ def test_an_old_teacher_of_other_numbers_can_be_given(check: Check) -> None:
     check("loss=kl", f"teacher.checkpoint={teacher}")
 
 
+@pytest.mark.ci
 @pytest.mark.usefixtures("other_numerics")
 @pytest.mark.parametrize("plans", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_an_old_sweep_of_other_numbers_is_named_by_the_one_that_starts_afresh(

@@ -51,6 +51,7 @@ def test_any_neighbour_leaves_the_bits_of_student_and_teacher(command: Command) 
     assert bits_of_teacher(one) == bits_of_teacher(other)
 
 
+@pytest.mark.ci
 def test_the_teacher_is_a_run_of_the_sweep_and_in_no_store(
     command: Command, tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_an_interrupted_sweep_resumes_with_the_same_bits(
     rows_once(resumed, epochs=3)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("number", [pytest.param(2, marks=pytest.mark.slow), pytest.param(3)])
 def test_a_sweep_stopped_between_the_ends_of_its_runs_has_its_teacher(
     command: Command, monkeypatch: pytest.MonkeyPatch, number: int

@@ -38,6 +38,7 @@ def test_the_first_line_of_a_search_comes_before_torch(
     assert outcome.out.startswith("Launching a search of 7 trials\n")
 
 
+@pytest.mark.ci
 def test_no_path_is_wrapped_in_40_columns(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -55,6 +56,7 @@ def narrow() -> tuple[Console, StringIO]:
     return Console(file=file, width=40, force_terminal=True, color_system=None), file
 
 
+@pytest.mark.ci
 def test_composing_many_jobs_has_lines(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "MIN_SECONDS", 0)
     monkeypatch.setattr(job_configs, "LinePacer", lambda first: pacing.LinePacer())

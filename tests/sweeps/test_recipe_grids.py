@@ -118,6 +118,7 @@ def test_the_sweep_is_named_by_the_grids_of_all_recipes(kd: Swept) -> None:
     assert set(command_sweeps(config)) == {"experiment", "optimizer.lr", "seed", "T", "alpha"}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
@@ -158,6 +159,7 @@ def cells(compose: Compose, own: str, *recipes: str, always: bool = False) -> li
     return list(dict.fromkeys(spec.cell.name for spec in specs))
 
 
+@pytest.mark.ci
 def test_a_recipe_is_in_the_name_of_a_cell_where_it_is_needed(compose: Compose, own: str) -> None:
     compose = cache(compose)
     assert cells(compose, own, "plain", "hot") == ["ce", "kl T=8 alpha=0.5"]

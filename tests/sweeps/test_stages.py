@@ -92,6 +92,7 @@ def test_a_run_begins_with_the_weights_of_its_stage(command: Command) -> None:
     assert any(abs(before[key] - other[key]).max() > 1e-3 for key in before)  # type: ignore[operator]
 
 
+@pytest.mark.ci
 def test_stages_follow_each_other(command: Command) -> None:
     second = ["+stages.more.epochs=1", "+loss@stages.more.loss=at"]
     outcome = command(*HINTS, *second, "stages.more.loss.at.pairs=[[stage2,stage2]]")
@@ -100,6 +101,7 @@ def test_stages_follow_each_other(command: Command) -> None:
     assert names == {"stage hints fitnet seed=0", "stage more at seed=0"}
 
 
+@pytest.mark.ci
 def test_a_stage_that_diverges_fails_the_runs_that_begin_with_it(command: Command) -> None:
     wild = ["+optimizer@stages.hints.optimizer=sgd", "stages.hints.optimizer.lr=1e12"]
     outcome = command(*HINTS, *wild, "stages.hints.epochs=2", "T=1,4")

@@ -40,6 +40,7 @@ def test_an_interrupted_run_resumes_with_the_same_bits(
     assert [row["val/loss"] for row in resumed.rows] == [row["val/loss"] for row in whole.rows]
 
 
+@pytest.mark.ci
 def test_the_averaged_network_is_the_one_of_the_run(command: Command) -> None:
     import kdsweep
 
@@ -112,6 +113,7 @@ SMALL = ["student=vit_tiny_distilled", "student.model.width=12", "student.model.
 TRANSFORMER = [*SMALL, "loss=deit", "recipe=transformer", "schedule.warmup_epochs=1"]
 
 
+@pytest.mark.ci
 def test_students_are_trained_by_the_recipe_for_transformers(command: Command) -> None:
     (row,) = command(*TRANSFORMER).rows
     assert row["status"] == "FINISHED"

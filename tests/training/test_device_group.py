@@ -56,6 +56,7 @@ def test_a_single_process_has_all_rows_and_needs_no_other_one() -> None:
     assert SINGLE.all_fail("anywhere")
 
 
+@pytest.mark.ci
 def test_each_kind_of_loss_has_the_gradient_of_a_single_process(two: Processes) -> None:
     for found in two.run(sliced_training.distances, ["resnet8"], KINDS):
         assert {loss for loss, _ in found} == set(KINDS)
@@ -84,6 +85,7 @@ def test_a_synchronised_batchnorm_is_that_of_the_whole_batch(two: Processes) -> 
         assert {key: far for key, far in found.items() if not far <= 1e-12} == {}
 
 
+@pytest.mark.ci
 def test_lockstep_has_the_bits_of_training_alone(two: Processes) -> None:
     (together, alone), elsewhere = two.run(sliced_training.bits_in_lockstep_and_alone)
     assert together == alone
@@ -91,23 +93,27 @@ def test_lockstep_has_the_bits_of_training_alone(two: Processes) -> None:
     assert len(set(together)) == len(together)
 
 
+@pytest.mark.ci
 def test_an_online_teacher_and_its_students_have_their_own_bits(two: Processes) -> None:
     (together, alone), elsewhere = two.run(sliced_training.bits_with_an_online_teacher)
     assert together == alone
     assert elsewhere == (together, alone)
 
 
+@pytest.mark.ci
 def test_trained_weights_are_those_of_a_single_process(two: Processes) -> None:
     for found in two.run(sliced_training.distances_after_training):
         assert {key: far for key, far in found.items() if not far <= 1e-5} == {}  # in float32
 
 
+@pytest.mark.ci
 def test_a_resumed_training_has_the_bits_of_a_whole_one(two: Processes) -> None:
     (whole, resumed), elsewhere = two.run(sliced_training.bits_whole_and_resumed)
     assert whole == resumed
     assert elsewhere == (whole, resumed)
 
 
+@pytest.mark.ci
 def test_students_fail_alone_and_in_every_process(two: Processes) -> None:
     (reasons, calm, alone), elsewhere = two.run(sliced_training.reasons_of_failures)
     assert elsewhere == (reasons, calm, alone)
@@ -116,6 +122,7 @@ def test_students_fail_alone_and_in_every_process(two: Processes) -> None:
     assert calm == alone
 
 
+@pytest.mark.ci
 def test_what_fails_in_one_process_alone_is_no_failure_of_a_student(two: Processes) -> None:
     _, elsewhere = two.run(sliced_training.raised_alone)
     assert elsewhere == "no such kernel"

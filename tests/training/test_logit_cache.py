@@ -162,6 +162,7 @@ def record_of(students: list[Student], teacher: Any, **options: Any) -> tuple[li
     return [sha256(student.model) for student in students], metrics
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["fp32", "fp16", "ensemble"])
 def test_students_have_the_same_weights_and_metrics(
     tmp_path: Path, calls: list[int], name: str

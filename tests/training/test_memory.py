@@ -59,6 +59,7 @@ print(kept, resident() - before)
 on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 
 
+@pytest.mark.ci
 @on_glibc
 def test_a_freed_block_is_used_again() -> None:
     answer = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True)
@@ -78,6 +79,7 @@ def test_large_blocks_are_outside_of_the_heap_for_a_while() -> None:
     assert again <= 1
 
 
+@pytest.mark.ci
 @on_glibc
 def test_what_is_freed_goes_back_to_the_system() -> None:
     answer = subprocess.run([sys.executable, "-c", RELEASED], capture_output=True, text=True)
@@ -87,6 +89,7 @@ def test_what_is_freed_goes_back_to_the_system() -> None:
     assert afterwards <= 50
 
 
+@pytest.mark.ci
 def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda *_: pytest.fail("nothing to load"))

@@ -46,6 +46,7 @@ def test_one_step_is_that_of_the_paper() -> None:
             torch.testing.assert_close(first, second)
 
 
+@pytest.mark.ci
 def test_peers_among_neighbours_equal_peers_alone() -> None:
     neighbours = make_student(), make_peers(3, model="cnn"), make_student(dropout=0.5)
     together, alone = make_peers(dropout=0.5), make_peers(dropout=0.5)

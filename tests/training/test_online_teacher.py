@@ -1,5 +1,6 @@
 """An online teacher, trained together with its students."""
 
+import pytest
 import torch
 from toys import EPOCHS, SHAPE, make_stream, make_student, train
 
@@ -21,6 +22,7 @@ def test_the_teacher_has_the_bits_of_a_run_on_labels_alone() -> None:
     assert sha256(teacher.student.model) == sha256(alone.model)
 
 
+@pytest.mark.ci
 def test_students_keep_their_bits_with_any_neighbour() -> None:
     recipes = [{"T": 1.0}, {"dropout": 0.5}, {"model": "cnn"}, {"terms": {}}]
     together = [make_student(**recipe) for recipe in recipes]
@@ -43,6 +45,7 @@ def test_targets_are_its_outputs_in_training_before_its_own_step() -> None:
     assert teacher.student.model.training
 
 
+@pytest.mark.ci
 def test_a_student_that_joins_later_gets_the_targets_of_all_epochs() -> None:
     whole, late, ahead = make_student(), make_student(), make_student(T=1.0)
     train([whole], teacher=make_online())

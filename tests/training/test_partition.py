@@ -36,6 +36,7 @@ def test_no_cohort_exceeds_the_capacity(runs: list[CohortKey], capacity: int) ->
     assert all(len(cohort) <= capacity for cohort in partition(runs, capacity))
 
 
+@pytest.mark.ci
 @given(st.lists(needs, max_size=30))
 def test_cohorts_are_as_few_as_possible(runs: list[CohortKey]) -> None:
     groups = {(run.shared, run.teacher) for run in runs if run.teacher is not None}

@@ -93,6 +93,7 @@ def test_peers_are_one_unit_of_several_students() -> None:
     assert all(len(timing.units) == 1 for timing in found.steps)
 
 
+@pytest.mark.ci
 def test_an_online_teacher_is_timed_and_its_size_measured() -> None:
     teacher = student(model="cnn", terms={})
     found = profiled(student(), teacher=OnlineTeacher(teacher))

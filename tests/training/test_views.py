@@ -38,6 +38,7 @@ RECIPES = [
 ]
 
 
+@pytest.mark.ci
 def test_student_among_many_equals_student_alone() -> None:
     together = [make_student(**recipe) for recipe in RECIPES]
     train(together, stream=views())
@@ -48,6 +49,7 @@ def test_student_among_many_equals_student_alone() -> None:
         assert student.epoch == EPOCHS
 
 
+@pytest.mark.ci
 def test_a_resumed_student_has_the_bits_of_an_undisturbed_one(tmp_path: Path) -> None:
     whole, begun = (make_student(terms={"mlkd": mlkd()}, dropout=0.5) for _ in range(2))
     train([whole], stream=views())

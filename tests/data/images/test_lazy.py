@@ -60,6 +60,7 @@ def test_more_processes_than_cores_are_no_warning(tmp_path, monkeypatch):
     assert values(stored(tmp_path, ImageFiles).read(BATCHES[:2])) == [[0, 1], [2, 3]]
 
 
+@pytest.mark.ci
 def test_processes_are_kept_from_one_epoch_to_the_next_until_they_are_closed(tmp_path):
     images, others = stored(tmp_path, ImageFiles), {*active_children()}
     assert values(images.read(BATCHES)) == [[0, 1], [2, 3], [4, 5], [6, 7]]
@@ -73,6 +74,7 @@ def test_processes_are_kept_from_one_epoch_to_the_next_until_they_are_closed(tmp
     assert values(images.read(BATCHES[:1])) == [[0, 1]]
 
 
+@pytest.mark.ci
 def test_epochs_that_are_read_at_once_have_processes_of_their_own(tmp_path):
     images, others = stored(tmp_path, ImageFiles), {*active_children()}
     both = zip(images.read(BATCHES), images.read(BATCHES[::-1]), strict=True)
@@ -81,6 +83,7 @@ def test_epochs_that_are_read_at_once_have_processes_of_their_own(tmp_path):
     assert len({*active_children()} - others) == 2  # those of one of them are kept
 
 
+@pytest.mark.ci
 def test_reading_that_is_stopped_ends_its_processes(tmp_path):
     images, others = stored(tmp_path, ImageFiles), {*active_children()}
     reading = images.read(BATCHES)
@@ -90,6 +93,7 @@ def test_reading_that_is_stopped_ends_its_processes(tmp_path):
     assert values(images.read(BATCHES)) == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
+@pytest.mark.ci
 def test_an_unreadable_image_is_reported_and_can_be_mended(tmp_path):
     images = stored(tmp_path, ImageFiles)
     list(images.read(BATCHES))

@@ -18,6 +18,7 @@ def one_by_one(images, padding, mode, draws):
     return torch.from_numpy(np.stack(out))
 
 
+@pytest.mark.ci
 @settings(deadline=None)
 @given(
     batch=st.integers(1, 9),

@@ -74,6 +74,7 @@ def test_erased_equals_torchvision_with_the_same_boxes():
         assert torch.equal(one, F.erase(image, *box, colour))
 
 
+@pytest.mark.ci
 def test_erased_boxes_are_distributed_as_those_of_torchvision():
     ours = drawn(RandomErasing(1.0), 20_000).double()
     with torch.random.fork_rng():

@@ -54,6 +54,7 @@ counts = st.lists(st.integers(20, 60), min_size=2, max_size=6).map(tuple)
 fractions = st.floats(0.05, 0.4)
 
 
+@pytest.mark.ci
 @settings(deadline=None, max_examples=50)
 @given(counts, fractions, fractions, st.integers(0, 100))
 def test_split_is_disjoint_complete_and_stratified(counts, val, test, seed):

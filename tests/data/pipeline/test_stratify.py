@@ -1,3 +1,4 @@
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ def test_quotas_sum_to_the_total_and_round_the_exact_share(counts, data):
         assert 0 <= share <= count
 
 
+@pytest.mark.ci
 @given(counts, st.data(), st.integers(0, 5))
 def test_cut_parts_are_disjoint_and_complete(counts, data, seed):
     total = data.draw(st.integers(0, sum(counts)))

@@ -45,6 +45,7 @@ def joined(batches):
     return [torch.cat(parts) for parts in zip(*(batch[:3] for batch in batches), strict=True)]
 
 
+@pytest.mark.ci
 @settings(deadline=None)
 @given(num_images=st.integers(1, 40), batch_size=st.integers(1, 40))
 def test_every_image_comes_once_but_a_lonely_last_one(num_images, batch_size):
@@ -210,6 +211,7 @@ def test_batch_size_larger_than_the_data_is_refused():
         stream(batch_size=51)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("operations", [0, 2])
 def test_an_epoch_moves_its_random_numbers_at_once(operations):
     """As often for two batches as for seven; on a device each transfer may wait."""

@@ -105,6 +105,7 @@ def test_rows_are_those_of_the_whole_batches(mix, operations):
             )
 
 
+@pytest.mark.ci
 def test_workers_change_no_pixel(tmp_path):
     for number, image in enumerate(pictures(12)):
         F.to_pil_image(image).save(tmp_path / f"{number:02}.png")
@@ -197,6 +198,7 @@ def test_strong_views_begin_with_the_same_box():
     assert torch.equal(batch.strong, strong.apply(placed.images, drawn))
 
 
+@pytest.mark.ci
 def test_nothing_waits_for_the_device():
     """As on a GPU, whatever the number of batches: parameters are moved once an epoch."""
     data = LabelledImages(pictures(49), torch.arange(49))

@@ -102,6 +102,7 @@ def negate(path: Path, target: Path) -> None:
     onnx.save(model, target)
 
 
+@pytest.mark.ci
 def test_each_file_is_run_on_the_test_set_for_its_accuracy(of_run: Classifier) -> None:
     """The record of `kdsweep quantize` is not read: here it is another program's."""
     folder = Path("0/deploy")

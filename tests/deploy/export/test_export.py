@@ -81,6 +81,7 @@ class TestOnnx:
         predictions = classifier.predict(pixels)
         np.testing.assert_allclose(found, predictions.probabilities.numpy(), atol=1e-6)
 
+    @pytest.mark.ci
     def test_with_the_preprocessing_inside_a_network_resizes_its_images(
         self, tmp_path: Path
     ) -> None:
@@ -174,6 +175,7 @@ class TestRefusals:
         with pytest.raises(UserError, match=r"pip install 'kdsweep\[deploy\]'"):
             export(classifier, options, random_images(classifier))
 
+    @pytest.mark.ci
     @pytest.mark.parametrize("error", [0.01, float("nan")])
     def test_a_file_with_other_outputs_is_not_kept(
         self,

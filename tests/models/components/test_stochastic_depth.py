@@ -44,6 +44,7 @@ def test_zero_turns_that_of_torchvision_off() -> None:
     assert set(rates(model)) == {0.0}
 
 
+@pytest.mark.ci
 def test_timm_gets_it_as_its_own_argument() -> None:
     timm = pytest.importorskip("timm")
     model = Timm("test_vit", in_shape=SHAPE, num_classes=3, drop_path=0.3)
@@ -76,6 +77,7 @@ def test_networks_without_are_refused(refusal: Refusal, words: list[str], senten
     assert sentence in " ".join(refusal(*words).split())
 
 
+@pytest.mark.ci
 def test_every_network_of_a_config_has_its_own(compose: Compose) -> None:
     words = ["student=vit_tiny", "student.drop_path=0.2"]
     config = resolve_config(compose(*words, "teacher=born_again"))

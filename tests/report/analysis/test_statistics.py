@@ -201,6 +201,7 @@ def winners(cells: dict[str, dict[int, float]]) -> set[str]:
     return {name for name, one in found.items() if one.verdict == "BEATS"}
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("shared", "of_baseline"),
     [
@@ -220,6 +221,7 @@ def test_without_a_difference_hardly_a_grid_has_a_winner(
     assert wrong <= 0.05 * grids
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "shared", [*(pytest.param(s, marks=pytest.mark.slow) for s in (0, 0.5)), 0.8]
 )

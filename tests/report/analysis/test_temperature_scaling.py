@@ -33,6 +33,7 @@ def test_the_temperature_that_labels_were_drawn_at_is_found() -> None:
     assert high - low < 0.4
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "true", [0.5, *(pytest.param(T, marks=pytest.mark.slow) for T in (1.0, 6.0))]
 )

@@ -59,6 +59,7 @@ def test_dark_knowledge_is_softened_at_the_cells_T() -> None:
     np.testing.assert_allclose(found.sum(1), 1, atol=1e-12)
 
 
+@pytest.mark.ci
 def test_matrices_leave_out_what_would_hide_the_rest(tmp_path: Path) -> None:
     gain, confusion, dark = distilled_section(distilled_collection(tmp_path)).figures
     assert np.isnan(np.diag(dark.data[0].z)).all()

@@ -1,5 +1,6 @@
 """T x alpha as a table of colours, and as points where a search has made them."""
 
+import pytest
 from measured import ce_rows, drawn_section, section_of, soft_row, soft_rows, text
 
 from kdsweep.report.sections import heatmap, response
@@ -39,6 +40,7 @@ def test_a_search_is_drawn_as_points() -> None:
     assert drawn_section(response, made).figures[0].data[0].mode == "markers"
 
 
+@pytest.mark.ci
 def test_other_keys_have_panels_and_further_ones_are_counted() -> None:
     made = [r for n in range(8) for r in soft_rows(seeds=2, rest=f"optimizer.lr={n}")]
     section = drawn_section(heatmap, made)

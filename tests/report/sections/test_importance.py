@@ -69,11 +69,13 @@ def test_an_interaction_alone_and_an_incomplete_grid_have_no_main_effects() -> N
     assert importance.main_effects(made(lambda T, alpha, seed: T)[1:]) is None
 
 
+@pytest.mark.ci
 def test_a_forest_agrees_with_the_main_effects() -> None:
     runs = made(lambda T, alpha, seed: T + 2.5 * alpha + 0.5 * seed)
     assert list(importance.importances(runs)) == list(importance.main_effects(runs) or ())
 
 
+@pytest.mark.ci
 def test_a_sentence_says_where_a_forest_was_fitted() -> None:
     complete = soft_rows((1, 2, 4, 8))
     assert "forest" not in section_of(importance, complete).sentences[0]

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from collection import collection
 from distilled_data import (
     AFTER,
@@ -49,6 +50,7 @@ def test_the_sheet_shows_what_was_fixed_and_broken(tmp_path: Path) -> None:
     assert "broke 1" in " ".join(shown.sentences)
 
 
+@pytest.mark.ci
 def test_a_sheet_is_drawn_again_only_if_it_shows_something_else(tmp_path: Path) -> None:
     """Its images are read with torch, which a report of a folder does not import otherwise."""
     loaded = []

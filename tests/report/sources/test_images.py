@@ -28,6 +28,7 @@ def test_captions_have_the_class_and_both_predictions() -> None:
     assert long.startswith("Staffordshire b…:")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("side", "channels"), [(8, 1), (224, 3)])
 def test_the_sheet_holds_images_of_any_size(side: int, channels: int, tmp_path: Path) -> None:
     one = SheetImage(np.full((channels, side, side), 255, np.uint8), "cat", "dog", "cat")

@@ -206,6 +206,7 @@ def network(name: str) -> dict[str, str | None]:
     return checked(*option("student", text))["student.model"]
 
 
+@pytest.mark.ci
 def test_a_right_network_passes_and_its_run_is_checked(here: Path) -> None:
     text = "name: mine\nmodel:\n  _target_: parts.Net\n  width: 3\n"
     found = checked(*option("student", text))
@@ -240,6 +241,7 @@ def loss(name: str) -> dict[str, str | None]:
     return checked(*option("loss", text), *words)["loss.mine"]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("name", "check", "fault"),
     [
@@ -367,6 +369,7 @@ def test_words_that_no_run_can_have_are_refused(here: Path, words: list[str], me
     assert str(refused.value).startswith(message)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "words",
     [

@@ -195,6 +195,7 @@ def own_store(tmp_path: Path) -> str:
     return f"teacher.store={tmp_path / 'own'}"
 
 
+@pytest.mark.ci
 def test_nothing_is_written_and_no_teacher_is_trained(command: Command, own_store: str) -> None:
     outcome = command("T=1,4", own_store, "dry_run=true", tracking=True)
     assert outcome.code == 0, outcome.err
@@ -202,11 +203,13 @@ def test_nothing_is_written_and_no_teacher_is_trained(command: Command, own_stor
     assert set(files(outcome.folder)) == {outcome.folder / "mlflow.db"}
 
 
+@pytest.mark.ci
 def test_a_plan_does_not_even_make_a_store(command: Command, own_store: str) -> None:
     outcome = plan(command, "tracking=mlflow", own_store)
     assert not files(outcome.folder)
 
 
+@pytest.mark.ci
 def test_runs_cohorts_and_teachers_are_counted(command: Command, own_store: str) -> None:
     outcome = plan(command, "loss=ce,kl", "T=1,4", "seed=0,1", own_store)
     assert "6 runs in 2 cohorts; nothing was trained" in outcome.out
@@ -217,6 +220,7 @@ def test_runs_cohorts_and_teachers_are_counted(command: Command, own_store: str)
     assert outcome.err.count("timing 20 steps") == 2  # cohorts that differ in their seed: once
 
 
+@pytest.mark.ci
 def test_cohorts_of_another_kind_are_timed_on_their_own(command: Command) -> None:
     outcome = plan(command, "trainer.batch_size=16,32", "T=1,4")
     assert [row[1] for row in rows(outcome)][-2:] == ["2", "2"]
@@ -239,6 +243,7 @@ def test_a_step_on_several_devices_is_that_of_one_with_its_part_of_a_batch(
     assert "the part of a batch of one device" in outcome.out
 
 
+@pytest.mark.ci
 def test_a_teacher_that_is_there_is_not_counted(command: Command, trained: Command) -> None:
     assert (
         trained("T=1,4", "hydra.sweep.dir=mine").code == 0
@@ -248,6 +253,7 @@ def test_a_teacher_that_is_there_is_not_counted(command: Command, trained: Comma
     assert [row[0] for row in rows(outcome)] == ["kl T=1 alpha=0.5, ..."]
 
 
+@pytest.mark.ci
 def test_each_teacher_of_a_chain_is_counted(command: Command, own_store: str) -> None:
     # The assistant's own teacher has a store of its own key.
     below = own_store.replace("teacher.", "teacher.teacher.")
@@ -256,6 +262,7 @@ def test_each_teacher_of_a_chain_is_counted(command: Command, own_store: str) ->
     assert "teachers   2 to train first" in outcome.out
 
 
+@pytest.mark.ci
 def test_teachers_of_an_ensemble_are_one_kind_where_they_differ_in_their_seed(
     command: Command, tmp_path: Path
 ) -> None:
@@ -267,6 +274,7 @@ def test_teachers_of_an_ensemble_are_one_kind_where_they_differ_in_their_seed(
     assert sum(len(row[1].split(" x ")) for row in teachers) == 2
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("words", [["teacher=peers"], ["teacher.online=true"]])
 def test_the_teachers_of_a_run_are_part_of_the_cohort(command: Command, words: list[str]) -> None:
     outcome = plan(command, *words, "T=1,4")
@@ -274,6 +282,7 @@ def test_the_teachers_of_a_run_are_part_of_the_cohort(command: Command, words: l
     assert "to train first" not in outcome.out
 
 
+@pytest.mark.ci
 def test_stages_are_trained_first(command: Command) -> None:
     outcome = plan(command, "stages=hints", "stages.hints.epochs=1", "T=1,4")
     assert "before them 1 stage" in outcome.out
@@ -311,6 +320,7 @@ def test_epochs_that_a_checkpoint_has_are_subtracted(
     assert [one.left for one in (printed[0][-1], printed[1][-1])] == [((1, 1),), ((4, 4),)]
 
 
+@pytest.mark.ci
 def test_the_word_plan_is_a_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the command sets another one

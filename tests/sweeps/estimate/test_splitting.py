@@ -80,6 +80,7 @@ def cohorts_of(
     return [len(unit.targets) for unit in made]
 
 
+@pytest.mark.ci
 def test_a_cohort_is_split_for_an_idle_worker(
     monkeypatch: pytest.MonkeyPatch, context: Any
 ) -> None:
@@ -90,6 +91,7 @@ def test_a_cohort_is_split_for_an_idle_worker(
     ]
 
 
+@pytest.mark.ci
 def test_it_is_trained_whole_if_its_teacher_takes_the_time(
     monkeypatch: pytest.MonkeyPatch, context: Any
 ) -> None:

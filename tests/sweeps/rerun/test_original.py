@@ -84,6 +84,7 @@ WORDS = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
 def test_the_spec_of_a_recorded_run_is_the_same(
     compose: Compose, tmp_path: Path, words: list[str]
@@ -97,6 +98,7 @@ def test_the_spec_of_a_recorded_run_is_the_same(
         assert again.overrides == ("T=1",)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("weight", ["0.5", "${alpha}"])
 def test_a_weight_that_happens_to_be_alpha_is_found_by_the_fingerprint(
     compose: Compose, tmp_path: Path, weight: str
