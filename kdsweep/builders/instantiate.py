@@ -74,10 +74,9 @@ def _made(node: dict[str, Any], given: dict[str, Any], allowed: tuple[str, ...])
     That makes a config of the node first, which takes ten times as long as the object: a sweep of
     hundreds of runs makes thousands.
     """
-    options = {**node, **given}
-    target, is_partial = options.pop("_target_"), options.pop("_partial_", False)
-    options = {key: given[key] if key in given else deepcopy(options[key]) for key in options}
-    recipe = _recipe(target, allowed)
+    options = {**deepcopy(node), **given}  # no object shares a list with the config
+    recipe = _recipe(options.pop("_target_"), allowed)
+    is_partial = options.pop("_partial_", False)
     return partial(recipe, **options) if is_partial else recipe(**options)
 
 

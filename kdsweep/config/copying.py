@@ -37,7 +37,10 @@ def without_hydra(config: DictConfig) -> DictConfig:
 
 
 def only_hydra(config: DictConfig) -> DictConfig:
-    """Hydra's own node of a composed config, which is that of ``config`` and refers to it."""
+    """Hydra's own node of a composed config, which is that of ``config`` and refers to it.
+
+    By the private attribute of `_reduced`: a node that is assigned to another config is copied.
+    """
     hydra = OmegaConf.create({})
     hydra.__dict__["_content"]["hydra"] = config.__dict__["_content"]["hydra"]
     return hydra

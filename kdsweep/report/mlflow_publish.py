@@ -17,9 +17,8 @@ from kdsweep.report.files import FILES
 from kdsweep.report.render.markdown import item, plain
 from kdsweep.report.report import Report
 from kdsweep.report.sources.lookup import Source
-from kdsweep.report.sources.mlflow import PARENT
 from kdsweep.tracking.mlflow.entities import TAG_LENGTH
-from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore, can_be_quoted, quoted
+from kdsweep.tracking.mlflow.store import FOLDER_TAG, PARENT_TAG, MLflowStore, can_be_quoted, quoted
 from kdsweep.tracking.results_table import ResultRow
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def publish(report: Report, store: MLflowStore, parent: str) -> str:
     wanted = {parent: {DESCRIPTION: description(report)}, **_verdicts(report.grid)}
     known = {parent: dict(run.data.tags), **_children(store, run)}
     for run_id, tags in known.items():  # the trials of a search have the tags of their runs
-        above = tags.get(PARENT, parent)
+        above = tags.get(PARENT_TAG, parent)
         if run_id in wanted and above != parent:
             wanted[above] = wanted[run_id]
     with store.one_commit():
@@ -162,7 +161,7 @@ def save_views(store: MLflowStore, experiment: str, parent: str, rows: Sequence[
     """
     known = store.client.get_experiment(experiment).tags
     key = parent[:KEY_LENGTH]
-    filtered = {"searchFilter": f"tags.mlflow.parentRunId = '{parent}'"}
+    filtered = {"searchFilter": f"tags.{PARENT_TAG} = '{parent}'"}
     order = {"orderByKey": "metrics.`val/acc`", "orderByAsc": False}
     wanted = {
         f"{VIEW}{key}": {"selectedColumns": columns(rows)} | filtered | order,

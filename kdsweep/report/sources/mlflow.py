@@ -26,7 +26,7 @@ from kdsweep.tracking.find_sweep import MULTIRUN
 from kdsweep.tracking.metadata import SWEEP, read_sweep_metadata
 from kdsweep.tracking.mlflow.history import history
 from kdsweep.tracking.mlflow.run_end import END_TAGS, PRUNED_TAG, SO_FAR_TAGS
-from kdsweep.tracking.mlflow.store import FOLDER_TAG, MLflowStore
+from kdsweep.tracking.mlflow.store import FOLDER_TAG, PARENT_TAG, MLflowStore
 from kdsweep.tracking.predictions import TEACHER_PREDICTIONS_DIR, Predictions, load_predictions
 from kdsweep.tracking.results_table import COLUMNS, ResultRow, settings_from_params
 
@@ -37,7 +37,6 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-PARENT = "mlflow.parentRunId"
 ROLE = "kdsweep.role"
 REPORTS = MULTIRUN / "reports"  # of runs without a folder of their own here
 
@@ -145,12 +144,12 @@ def from_mlflow(store: MLflowStore, sweep: str) -> RunCollection:
     if role == "run":
         runs = [parent]
     elif role == "search":  # search > trial > run
-        below = store.search(f"tags.`{ROLE}` = 'trial' and tags.`{PARENT}` = '{sweep}'")
+        below = store.search(f"tags.`{ROLE}` = 'trial' and tags.`{PARENT_TAG}` = '{sweep}'")
         trials = {str(trial.info.run_id) for trial in below}
         every = store.search(f"tags.`{ROLE}` = 'run'")
-        runs = [run for run in every if run.data.tags.get(PARENT) in trials]
+        runs = [run for run in every if run.data.tags.get(PARENT_TAG) in trials]
     else:
-        runs = store.search(f"tags.`{ROLE}` = 'run' and tags.`{PARENT}` = '{sweep}'")
+        runs = store.search(f"tags.`{ROLE}` = 'run' and tags.`{PARENT_TAG}` = '{sweep}'")
     artifacts = ArtifactCache(store, None if role == "run" else sweep)
     return _with_all_jobs(_collection(store, parent, runs), artifacts)
 
@@ -189,10 +188,10 @@ class ParentIndex:
 
     def root_of(self, run: "Entity") -> str:
         """The id of the sweep or search that a run belongs to; its own if there is none."""
-        root, above = str(run.info.run_id), run.data.tags.get(PARENT)
+        root, above = str(run.info.run_id), run.data.tags.get(PARENT_TAG)
         while above is not None:
             root, parent = str(above), self.runs.get(above)
-            above = None if parent is None else parent.data.tags.get(PARENT)
+            above = None if parent is None else parent.data.tags.get(PARENT_TAG)
         return root
 
 

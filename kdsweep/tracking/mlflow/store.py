@@ -294,7 +294,7 @@ def _artifacts_of(client: "MlflowClient", run: "Run") -> "Path | ArtifactReposit
 
 
 def _copy(path: Path, folder: Path) -> None:
-    """Copy a file into a folder of artifacts in one step, as MLflow does in twice the time.
+    """Copy a file into a folder of artifacts; readers never see half of it.
 
     A file that is there is replaced, not written to: it may be a second name of one of a model's.
     """
