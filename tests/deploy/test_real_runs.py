@@ -19,8 +19,6 @@ from kdsweep.deploy.sources import find_bundle
 from kdsweep.report.sources.address import Address
 from kdsweep.tracking.predictions import load_predictions
 
-pytestmark = pytest.mark.slow
-
 CLASSES = ("cat", "dog", "eel")
 PROGRAM = """
 import sys
@@ -51,7 +49,10 @@ def write_images(folder: Path, count: int, seed: int) -> None:
             image.save(folder / name / f"{number:03}.{ending}", exif=exif.tobytes())
 
 
-@pytest.mark.parametrize("download", [pytest.param("here", marks=pytest.mark.ci), "there"])
+@pytest.mark.parametrize(
+    "download",
+    [pytest.param("here", marks=pytest.mark.ci), pytest.param("there", marks=pytest.mark.slow)],
+)
 def test_predictions_are_those_of_the_evaluation_in_training(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: str
 ) -> None:
@@ -95,6 +96,7 @@ def test_predictions_are_those_of_the_evaluation_in_training(
     assert (again - expected).abs().max() < 1e-5
 
 
+@pytest.mark.slow
 def test_a_thousand_images_real_and_broken(bundle: Path, tmp_path: Path) -> None:
     write_images(tmp_path / "images", 300, seed=2)
     real = sorted(str(path) for path in (tmp_path / "images").glob("*/*"))
@@ -132,6 +134,7 @@ print(peak() - before)
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(bundle: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(3)
     paths = [tmp_path / f"{number}.png" for number in range(64)]

@@ -12,6 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,16 +91,16 @@ def finish_with_kills(
 
 
 Compared = Callable[[Path], Any]
+slow = partial(pytest.param, marks=pytest.mark.slow)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "words", "kills", "compared"),
     [
         pytest.param(Fork, FEW, 3, [trials, results], id="search", marks=pytest.mark.ci),
-        pytest.param(start, SEARCH, 20, [trials, results], id="search-often"),
-        pytest.param(start, GRID, 10, [results], id="grid"),
-        *(pytest.param(start, sweep_of(kind), 4, [results], id=kind) for kind in KINDS),
+        slow(start, SEARCH, 20, [trials, results], id="search-often"),
+        slow(start, GRID, 10, [results], id="grid"),
+        *(slow(start, sweep_of(kind), 4, [results], id=kind) for kind in KINDS),
     ],
 )
 def test_a_killed_sweep_ends_as_if_it_had_not_been(

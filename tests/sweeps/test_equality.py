@@ -10,73 +10,80 @@ import pytest
 from commands import Command
 from outcomes import both, digests
 
+Case = tuple[int, list[str]]  # number of runs, and what they differ by
 
-@pytest.mark.slow
+IN_CI: list[Case] = [
+    (4, ["T=1,16", "alpha=0.1,0.9"]),
+    (2, ["student=mlp,cnn", "trainer.precision=bf16"]),
+    (
+        2,
+        [
+            *("T=4", "student=cnn", "trainer.ema=null,0.9", "trainer.accumulate=2"),
+            *("trainer.grad_clip=0.1", "trainer.decay_norms=false", "teacher.trainer.ema=0.9"),
+        ],
+    ),
+]
+SLOW: list[Case] = [
+    (9, ["T=1,4,16", "alpha=0.1,0.5,0.9"]),
+    (3, ["loss=ce,kl,[kl,fitnet]"]),
+    (2, ["student=mlp,cnn"]),
+    (2, ["T=1,4", "student.model.dropout=0.5"]),
+    (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
+    (4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"]),
+    (2, ["loss=kl,mlkd", "student=cnn", "dataset.augment.strong_view=2"]),
+    (2, ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"]),
+    (
+        4,
+        [
+            "student=cnn",
+            "student.model.width=4",  # as the teacher's: fsp compares channel by channel
+            "loss=[at,nst,sp,vid,ab],[rkd,pkt,cc,ft,cosine],[ofd,fsp,review],[crd,kl]",
+        ],
+    ),
+    (2, ["student=cnn", "student.model.width=4", "loss=[ickd,kdsvd],[pad,wttm,tfkd]"]),
+    (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
+    (4, ["loss=ctkd,[ctkd,mse]", "optimizer=dot,sgd"]),
+    (4, ["T=1,4", "seed=0,1"]),
+    (
+        3,
+        [
+            *("student=vit_tiny_distilled", "student.model.width=12", "student.model.depth=3"),
+            "student.features.maps=[blocks.0,blocks.2]",
+            "student.drop_path=0.2",
+            "loss=ofa,deit,[kl,deit]",
+        ],
+    ),
+    (2, ["loss=[kl,fitnet]", "T=1,4", "student=cnn", "trainer.compile=true"]),
+    (
+        2,
+        [
+            *("T=1,4", "dataset.source.shape=[3,32,32]", "student=timm"),
+            *("student.model.name=test_vit", "student.drop_path=0.5"),
+        ],
+    ),
+    (
+        2,
+        [
+            *("T=1,4", "dataset.source.shape=[3,32,32]", "student=torchvision"),
+            *("student.model.name=efficientnet_b0", "student.drop_path=0.5"),
+            "trainer.epochs=1",
+        ],
+    ),
+    (
+        2,
+        [
+            *("teacher=vit_tiny_distilled", "teacher.model.width=12", "teacher.model.depth=2"),
+            *("teacher.features.maps=[blocks.1]", "student=cnn", "loss=kl,ofa"),
+        ],
+    ),
+]
+
+
 @pytest.mark.parametrize(
     ("runs", "words"),
     [
-        pytest.param(4, ["T=1,16", "alpha=0.1,0.9"], marks=pytest.mark.ci),
-        (9, ["T=1,4,16", "alpha=0.1,0.5,0.9"]),
-        (3, ["loss=ce,kl,[kl,fitnet]"]),
-        pytest.param(2, ["student=mlp,cnn", "trainer.precision=bf16"], marks=pytest.mark.ci),
-        (2, ["student=mlp,cnn"]),
-        (2, ["T=1,4", "student.model.dropout=0.5"]),
-        (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
-        (4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"]),
-        (2, ["loss=kl,mlkd", "student=cnn", "dataset.augment.strong_view=2"]),
-        (2, ["loss.kl.schedule={warmup:2},{until:1}", "loss.kl.standardize=true"]),
-        (
-            4,
-            [
-                "student=cnn",
-                "student.model.width=4",  # as the teacher's: fsp compares channel by channel
-                "loss=[at,nst,sp,vid,ab],[rkd,pkt,cc,ft,cosine],[ofd,fsp,review],[crd,kl]",
-            ],
-        ),
-        (2, ["student=cnn", "student.model.width=4", "loss=[ickd,kdsvd],[pad,wttm,tfkd]"]),
-        (2, ["optimizer=adam,sgd", "schedule=cosine", "schedule.warmup_epochs=1"]),
-        (4, ["loss=ctkd,[ctkd,mse]", "optimizer=dot,sgd"]),
-        (4, ["T=1,4", "seed=0,1"]),
-        (
-            3,
-            [
-                *("student=vit_tiny_distilled", "student.model.width=12", "student.model.depth=3"),
-                "student.features.maps=[blocks.0,blocks.2]",
-                "student.drop_path=0.2",
-                "loss=ofa,deit,[kl,deit]",
-            ],
-        ),
-        pytest.param(
-            2,
-            [
-                *("T=4", "student=cnn", "trainer.ema=null,0.9", "trainer.accumulate=2"),
-                *("trainer.grad_clip=0.1", "trainer.decay_norms=false", "teacher.trainer.ema=0.9"),
-            ],
-            marks=pytest.mark.ci,
-        ),
-        (2, ["loss=[kl,fitnet]", "T=1,4", "student=cnn", "trainer.compile=true"]),
-        (
-            2,
-            [
-                *("T=1,4", "dataset.source.shape=[3,32,32]", "student=timm"),
-                *("student.model.name=test_vit", "student.drop_path=0.5"),
-            ],
-        ),
-        (
-            2,
-            [
-                *("T=1,4", "dataset.source.shape=[3,32,32]", "student=torchvision"),
-                *("student.model.name=efficientnet_b0", "student.drop_path=0.5"),
-                "trainer.epochs=1",
-            ],
-        ),
-        (
-            2,
-            [
-                *("teacher=vit_tiny_distilled", "teacher.model.width=12", "teacher.model.depth=2"),
-                *("teacher.features.maps=[blocks.1]", "student=cnn", "loss=kl,ofa"),
-            ],
-        ),
+        *(pytest.param(*case, marks=pytest.mark.ci) for case in IN_CI),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW),
     ],
 )
 def test_lockstep_gives_the_bits_of_separate_runs(

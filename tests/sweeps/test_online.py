@@ -26,14 +26,13 @@ def bits_of_teacher(outcome: Outcome) -> str:
     return str(read_json(teacher_of(outcome) / "result.json")["weights_sha256"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
         pytest.param(["loss=kl,[kl,fitnet]", "teacher.model.dropout=0.5"], marks=pytest.mark.ci),
-        ["T=1,4"],
-        ["loss=ce,[kl,fitnet]", "teacher.model.dropout=0.5"],
-        ["T=1,4", "seed=0,1"],
+        pytest.param(["T=1,4"], marks=pytest.mark.slow),
+        pytest.param(["loss=ce,[kl,fitnet]", "teacher.model.dropout=0.5"], marks=pytest.mark.slow),
+        pytest.param(["T=1,4", "seed=0,1"], marks=pytest.mark.slow),
     ],
 )
 def test_lockstep_gives_the_bits_of_separate_runs(command: Command, words: list[str]) -> None:

@@ -152,7 +152,6 @@ def test_other_numbers_of_workers_are_refused_before_training(command: Command, 
     assert not list(outcome.folder.glob("multirun/**/sweep.json"))
 
 
-@pytest.mark.slow
 @pytest.mark.ci
 def test_two_processes_leave_what_one_leaves(tmp_path: Path, fresh_database: Path) -> None:
     words = KINDS["grid"]
