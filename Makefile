@@ -17,12 +17,17 @@ setup: .venv/.ready ## make .venv with the locked versions and kdsweep in it
 
 # Python compiles what is imported; compiling all that is installed takes longer than installing it.
 # The pip that comes with Python 3.11 takes far longer to choose among the files of an index.
+# pip unpacks one file after the other: one process has PyTorch and its CUDA libraries, half of all.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile
+TORCH := ^(torch|triton|nvidia|cuda)
 .venv/.ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "kdsweep needs Python 3.11 or newer"'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-compile --constraint requirements.lock --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile --requirement requirements.lock
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(INSTALL) --constraint requirements.lock --upgrade pip
+	$(INSTALL) --no-deps --requirement <(grep -E '$(TORCH)' requirements.lock) & \
+	  $(INSTALL) --no-deps --requirement <(grep -vE '$(TORCH)' requirements.lock) && wait $$!
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
 	touch $@
 
 sweep: setup ## the nine-run T x alpha grid on digits
