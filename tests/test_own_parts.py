@@ -210,7 +210,7 @@ def test_a_search_is_refused_an_edited_loss(
     assert "source of your modules of the search mine must stay {mylab: " in outcome.err
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_parts_of_kdsweep_go_with_them(in_swept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["loss=[kl,fitnet]", "schedule=step", "optimizer=adamw"]
     outcome = train(*words, "hydra.sweep.dir=multirun/mixed", capsys=capsys)

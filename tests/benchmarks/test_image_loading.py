@@ -18,7 +18,7 @@ def photographs(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_loaders_yield_the_same_images(
     load: Any, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

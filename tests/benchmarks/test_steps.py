@@ -114,7 +114,7 @@ def test_the_loader_of_a_user_has_the_images_of_kdsweep(load: Any, cohorts: Any)
     assert pairs[0] == pairs[1]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_all_columns_are_timed_with_students_past_their_first_step(
     load: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

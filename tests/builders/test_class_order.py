@@ -117,7 +117,7 @@ def name_classes(folder: Path, first: str, second: str) -> None:
     (folder / "labels.csv").write_text("\n".join(["file,label", *rows]))
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_names_of_classes_count_for_a_zero_shot_teacher_alone(
     spec: Any, tmp_path: Path
 ) -> None:

@@ -116,7 +116,7 @@ def offline(
     return copy_of(trained("T=1,4", "tracking.plots=sweep"), tmp_path)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_run_that_is_synced_alone_is_nested_too(offline: Outcome) -> None:
     assert sync(offline.sweep / "1", "--uri", "sqlite:///mlflow.db").exit_code == 0
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")

@@ -31,7 +31,7 @@ def test_nothing_is_collected_inside_and_what_was_imported_is_not_looked_at_late
         gc.unfreeze()
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_where_nothing_is_imported_garbage_can_be_collected() -> None:
     """The second sweep of a process would else keep the networks of the first for good."""
     garbage = weakref.ref(Cycle())

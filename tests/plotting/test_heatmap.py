@@ -82,7 +82,7 @@ def test_panels_of_one_point_are_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     assert titles == ["kl"]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_many_panels_stand_in_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     titles = panel_titles(monkeypatch)
     assert draw_heatmap(grid(), tmp_path / "one.png")

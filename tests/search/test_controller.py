@@ -305,7 +305,7 @@ def test_a_changed_space_is_refused_with_both(command: Command, resumable: list[
     assert "Traceback" not in changed.err
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_trials_of_another_search_of_this_name_are_not_taken(
     command: Command, resumable: list[str], finished: Outcome, fresh_storage: Path
 ) -> None:

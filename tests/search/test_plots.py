@@ -179,7 +179,7 @@ def test_without_alpha_the_contour_is_over_the_first_two_numbers() -> None:
     assert contour.options["params"] == ["T", "optimizer.lr"]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_keys_of_some_losses_only(tmp_path: Path) -> None:
     space = space_of("loss=choice(ce,kl)", *RANGES)
     study = searched(space, *accuracies(16))

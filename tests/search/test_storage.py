@@ -52,7 +52,7 @@ def values(trials: list[FrozenTrial]) -> list[object]:
     return [(trial.number, trial.state, trial.params, trial.values) for trial in trials]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_search_is_the_same_as_in_a_database(command: Command, tmp_path: Path) -> None:
     found = []
     for number, words in enumerate(([], [IN_A_JOURNAL])):

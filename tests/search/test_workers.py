@@ -87,7 +87,7 @@ class Observed(WorkerInProcess):
         self._running.append(sum(trial.state is TrialState.RUNNING for trial in found))
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_no_more_blocks_begin_than_there_are_workers(
     command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +100,7 @@ def test_no_more_blocks_begin_than_there_are_workers(
     assert running == [4, 4, 4]  # two blocks at a time
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_equal_points_of_two_blocks_are_trained_once(
     command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

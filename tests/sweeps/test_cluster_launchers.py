@@ -236,7 +236,7 @@ def stop_by(patch: pytest.MonkeyPatch, error: BaseException) -> None:
     patch.setattr(slurm.SlurmExecutor, "poll", stopped)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_as_many_blocks_are_in_the_queue_as_there_are_workers(
     command: Command, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,7 @@ def test_bits_do_not_depend_on_the_number_of_processes(trained, image_folder, wo
     assert row["weights_sha256"] == in_memory["weights_sha256"]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_processes_are_started_once_for_all_epochs_and_end_with_the_cohort(
     command, image_folder, monkeypatch
 ):

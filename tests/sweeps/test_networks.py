@@ -62,7 +62,7 @@ def assert_same_alone(command: Command, swept: str, *words: str) -> Outcome:
     return together
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_transformer_of_timm_in_lockstep(command: Command, own_teachers: str) -> None:
     pytest.importorskip("timm")
     words = ["student=timm", "student.model.name=test_vit", "teacher=cnn", "teacher.model.width=4"]
@@ -87,7 +87,7 @@ def test_a_distillation_token_of_timm_in_lockstep(command: Command, own_teachers
     assert_same_alone(command, "alpha=0.3,0.7", *words)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_clip_as_a_teacher_of_embeddings_in_lockstep(
     command: Command, clip: Path, own_teachers: str
 ) -> None:
@@ -200,7 +200,7 @@ def test_a_head_for_other_classes_is_not_used_as_it_is(refusal: Refusal, tmp_pat
     assert text.endswith("; recipe=finetune and recipe=linear_probe train a head for these classes")
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_dinov2_with_a_linear_head(command: Command, tmp_path: Path, own_teachers: str) -> None:
     write_dinov2(tmp_path / "dino")
     words = ["teacher=hf", f"teacher.model.path={tmp_path / 'dino'}", "recipe=linear_probe"]

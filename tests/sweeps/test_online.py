@@ -105,8 +105,8 @@ def test_an_interrupted_sweep_resumes_with_the_same_bits(
     rows_once(resumed, epochs=3)
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize("number", [pytest.param(2, marks=pytest.mark.slow), pytest.param(3)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [2, 3])
 def test_a_sweep_stopped_between_the_ends_of_its_runs_has_its_teacher(
     command: Command, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:

@@ -149,7 +149,7 @@ def test_a_run_that_is_resumed_by_another_process_has_no_point_twice(
     assert run_of(store).info.status == "FINISHED"
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_teacher_that_two_controllers_follow_is_one_run_and_has_no_point_twice(
     follower: RunFollower, store: MLflowStore, uploads: UploadQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

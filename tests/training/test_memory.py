@@ -89,7 +89,7 @@ def test_what_is_freed_goes_back_to_the_system() -> None:
     assert afterwards <= 50
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_another_allocator_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
     monkeypatch.setattr(memory.ctypes, "CDLL", lambda *_: pytest.fail("nothing to load"))

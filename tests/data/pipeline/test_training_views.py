@@ -198,7 +198,7 @@ def test_strong_views_begin_with_the_same_box():
     assert torch.equal(batch.strong, strong.apply(placed.images, drawn))
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_nothing_waits_for_the_device():
     """As on a GPU, whatever the number of batches: parameters are moved once an epoch."""
     data = LabelledImages(pictures(49), torch.arange(49))

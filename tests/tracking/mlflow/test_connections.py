@@ -62,7 +62,10 @@ def open_study(address: str, folder: Path) -> None:
 @pytest.mark.ci
 @pytest.mark.parametrize(
     ("key", "open_database"),
-    [("tracking.uri", open_store), ("hydra.sweeper.storage", open_study)],
+    [
+        ("tracking.uri", open_store),
+        pytest.param("hydra.sweeper.storage", open_study, marks=pytest.mark.slow),
+    ],
 )
 def test_a_server_that_hangs_is_refused(
     tmp_path: Path,
