@@ -74,18 +74,18 @@ def _policy(options: AugmentConfig) -> Policy | None:
 
 def build_own_augmentations(options: AugmentConfig) -> dict[str, Augmentation]:
     """The augmentations of the user's, by name. Raises UserError for options they do not take."""
-    found = {}
+    augmentations = {}
     for name, node in options.own.items():
         key = f"dataset.augment.own.{name}"
         if (fault := target_fault(node, key)) is not None:
             raise UserError(fault)
-        found[name] = instantiate_node(node, key)
-        if not callable(found[name]):
+        augmentations[name] = instantiate_node(node, key)
+        if not callable(augmentations[name]):
             raise UserError(
                 f"{key}._target_ must be an augmentation, which is called with images and a"
                 f" generator, got {as_typed(node['_target_'])}"
             )
-    return found
+    return augmentations
 
 
 def refuse_own_augmentations(stream: Stream, options: AugmentConfig) -> None:
@@ -98,5 +98,5 @@ def refuse_own_augmentations(stream: Stream, options: AugmentConfig) -> None:
         images = view(images)
     for name, augmentation in stream.own.items():
         with naming_key(f"dataset.augment.own.{name}", options.own[name]):
-            found: object = augmentation(images.clone(), torch.Generator().manual_seed(0))
-            require_same_kind(images, found)
+            augmented: object = augmentation(images.clone(), torch.Generator().manual_seed(0))
+            require_same_kind(images, augmented)

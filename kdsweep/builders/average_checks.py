@@ -28,7 +28,7 @@ def refuse_dependent_average(student: Student, image_shape: Shape) -> None:
     was_training = network.training
     network.eval()
     try:
-        found = _logits(average, images)
+        logits = _logits(average, images)
         expected = _logits(network, images)
         with _without_weights(network):
             afterwards = _logits(average, images)
@@ -36,7 +36,7 @@ def refuse_dependent_average(student: Student, image_shape: Shape) -> None:
         raise UserError(_refusal(student, error_reason(error))) from error
     finally:
         network.train(was_training)
-    if not (_are_equal(found, expected) and _are_equal(found, afterwards)):
+    if not (_are_equal(logits, expected) and _are_equal(logits, afterwards)):
         raise UserError(_refusal(student, "a copy does not have the same logits by itself"))
 
 

@@ -47,7 +47,7 @@ NUMBER = re.compile(r"[\d.]+(e[+-]?\d+)?|inf")  # what Hydra makes of an id such
 SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar")
 
 
-class _Found(NamedTuple):
+class _WeightsFile(NamedTuple):
     """A file of weights, with the folder of its run if it was named by that."""
 
     file: str
@@ -58,7 +58,7 @@ class CheckpointFiles:
     """The files of weights that configs name; what several configs name is looked up once."""
 
     def __init__(self) -> None:
-        self._found: dict[str, _Found] = {}
+        self._files: dict[str, _WeightsFile] = {}
 
     def resolve(self, config: RunConfig) -> tuple[RunConfig, list[str]]:
         """The config with a file as every checkpoint and start, and a message where none is named.
@@ -68,7 +68,7 @@ class CheckpointFiles:
         errors: list[str] = []
         tracking, downloads = config.tracking, Path(config.teacher.store) / DOWNLOADS
 
-        def found(node: Node, option: str, key: str) -> _Found | None:
+        def find(node: Node, option: str, key: str) -> _WeightsFile | None:
             """What an option of a node names; None if it is left out or wrong."""
             if (word := getattr(node, option)) is None:
                 return None
@@ -85,7 +85,7 @@ class CheckpointFiles:
 
         def of(node: Node, key: str) -> Node:
             try:
-                return _with_files(node, key, found)
+                return _with_files(node, key, find)
             except UserError as error:
                 errors.append(str(error))
                 return node
@@ -114,29 +114,31 @@ class CheckpointFiles:
         model: Mapping[str, Any] | None,
         tracking: TrackingConfig,
         downloads: Path,
-    ) -> _Found:
+    ) -> _WeightsFile:
         """What a checkpoint or a start names. Raises UserError if that is nothing."""
         at = f"{key}.{option}"
         if option == "start":
             of_library = _of_start(word, at, model, downloads)
             if of_library is not None:
                 return of_library
-        if word not in self._found:
-            self._found[word] = _find(word, at, tracking, downloads)
-        found = self._found[word]
-        if found.run is not None and model is not None:
+        if word not in self._files:
+            self._files[word] = _find(word, at, tracking, downloads)
+        weights = self._files[word]
+        if weights.run is not None and model is not None:
             described = with_description(dict(model), f"{key}.model") or {}
-            _refuse_other_network(found.run, key, described, option)
-        return found
+            _refuse_other_network(weights.run, key, described, option)
+        return weights
 
 
-def _with_files(node: Node, key: str, found: Callable[[Node, str, str], _Found | None]) -> Node:
+def _with_files(
+    node: Node, key: str, find: Callable[[Node, str, str], _WeightsFile | None]
+) -> Node:
     """A network with a file as its checkpoint and start, and images normalised as these want.
 
     Raises UserError if its model is a folder of something else.
     """
     model: Any = with_description(node.model, f"{key}.model")
-    checkpoint, start = found(node, "checkpoint", key), found(node, "start", key)
+    checkpoint, start = find(node, "checkpoint", key), find(node, "start", key)
     if checkpoint is not None:
         node = replace(node, checkpoint=checkpoint.file)
     if start is not None:
@@ -148,7 +150,7 @@ def _with_files(node: Node, key: str, found: Callable[[Node, str, str], _Found |
 
 def _of_start(
     word: str, key: str, model: Mapping[str, Any] | None, downloads: Path
-) -> _Found | None:
+) -> _WeightsFile | None:
     """What a start names that a checkpoint cannot: a folder of Hugging Face, a library's weights.
 
     And the file of a run's weights as its run, whose normalisation is known.
@@ -156,15 +158,15 @@ def _of_start(
     path, _ = split_selection(word)
     if path.is_file():
         run = path.parent.parent
-        return _Found(word, run) if path == run / WEIGHTS and _is_run(run) else None
+        return _WeightsFile(word, run) if path == run / WEIGHTS and _is_run(run) else None
     if path.is_dir():
         file = None if _is_run(path) else folder_file(path, key, model, downloads)
-        return None if file is None else _Found(str(file))
+        return None if file is None else _WeightsFile(str(file))
     file_of_library = library_file(word, key, model, downloads)
-    return None if file_of_library is None else _Found(file_of_library)
+    return None if file_of_library is None else _WeightsFile(file_of_library)
 
 
-def _find(word: str, key: str, tracking: TrackingConfig, downloads: Path) -> _Found:
+def _find(word: str, key: str, tracking: TrackingConfig, downloads: Path) -> _WeightsFile:
     """The file of a checkpoint, and the folder of the run that it belongs to, if it names one."""
     path, _ = split_selection(word)
     if path.is_file():
@@ -172,9 +174,9 @@ def _find(word: str, key: str, tracking: TrackingConfig, downloads: Path) -> _Fo
             recognise(path)
         except ValueError as error:
             raise UserError(f"{key} {error}") from error
-        return _Found(word)
+        return _WeightsFile(word)
     folder = _run_folder(word.rstrip("/"), key, tracking, downloads)
-    return _Found(str(final_weights(folder, key)), folder)
+    return _WeightsFile(str(final_weights(folder, key)), folder)
 
 
 def _run_folder(word: str, key: str, tracking: TrackingConfig, downloads: Path) -> Path:

@@ -22,7 +22,7 @@ def feature_errors(
         loss: the options of the terms that name the features.
     """
     modules = [path for path, _ in model.named_modules() if path]
-    found = []
+    errors = []
     for name in names:
         path = name.partition(":")[0]
         try:
@@ -31,11 +31,11 @@ def feature_errors(
             top_level = [module for module in modules if "." not in module]
             why = f": {error}" if path in modules else did_you_mean(path, modules)
             option, typed = _option(loss, name)
-            found.append(
+            errors.append(
                 f"{option} must name modules of {key}.model"
                 f" ({', '.join(nearest_first(path, top_level))}), got {typed}{why}"
             )
-    return found
+    return errors
 
 
 def class_map_message(error: ClassMapError, key: str, loss: Mapping[str, Any]) -> str:

@@ -83,10 +83,10 @@ def _made(node: dict[str, Any], given: dict[str, Any], allowed: tuple[str, ...])
 @lru_cache(maxsize=512)
 def _recipe(target: str, allowed: tuple[str, ...]) -> Callable[..., Any]:
     """A class or a function that a config may name; Hydra checks each of its calls, too."""
-    found: Callable[..., Any] = instantiate(
+    recipe: Callable[..., Any] = instantiate(
         {"_target_": target, "_partial_": True}, _execution_whitelist_=allowed
     )
-    return found
+    return recipe
 
 
 def refusal_of(node: dict[str, Any], key: str, error: BaseException) -> str:

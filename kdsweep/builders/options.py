@@ -31,7 +31,7 @@ def option_errors(node: Any, key: str, given: Collection[str] = ()) -> list[str]
     parameters = parameters_of(target)
     named = options_of(node)
     allowed = [name for name in _keywords(parameters) if name not in given]
-    found = [
+    errors = [
         f"{key}.{name} must be one of the options of {target.__name__}"
         f" ({', '.join(nearest_first(name, allowed)) or 'it has none'}), got {name}={shown(value)}"
         f"{did_you_mean(name, allowed, f'{key}.')}"
@@ -39,9 +39,9 @@ def option_errors(node: Any, key: str, given: Collection[str] = ()) -> list[str]
         if name not in allowed and not _takes_any_keyword(parameters)
     ]
     if "_args_" in node:
-        return found
+        return errors
     missing = [name for name in _required(parameters) if name not in {*named, *given}]
-    return found + [f"{key}.{name} must be given" for name in missing]
+    return errors + [f"{key}.{name} must be given" for name in missing]
 
 
 def options_of(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,13 +34,13 @@ def own_sources(node: Any) -> dict[str, str]:
     """The digest of each module of the user's that plain values name."""
     if isinstance(node, Mapping):
         module = own_module(node.get("_target_"))
-        found = {} if module is None else {module: module_digest(module)}
+        digests = {} if module is None else {module: module_digest(module)}
         children: Iterable[Any] = node.values()
     else:
-        found, children = {}, node if isinstance(node, list | tuple) else ()
+        digests, children = {}, node if isinstance(node, list | tuple) else ()
     for child in children:
-        found |= own_sources(child)
-    return found
+        digests |= own_sources(child)
+    return digests
 
 
 def module_digest(module: str) -> str:
@@ -77,14 +77,14 @@ def _files(module: str) -> dict[str, Path]:
     spec = find_spec(module)
     folders = [] if spec is None else list(map(Path, spec.submodule_search_locations or []))
     origin = None if spec is None or folders else spec.origin
-    found = [] if origin is None else [(Path(origin).parent, Path(origin))]
+    sources = [] if origin is None else [(Path(origin).parent, Path(origin))]
     for folder in folders:
         modules = (path for path in folder.rglob("*") if path.name.endswith(MODULES))
-        found += [(folder.parent, path) for path in modules]
-    here, files = Path.cwd(), [path for _, path in found if path.is_file()]
-    if any(parent == here for parent, _ in found):
-        found += [(here, path) for path in _imported(here, files)]
-    return {path.relative_to(parent).as_posix(): path for parent, path in found if path.is_file()}
+        sources += [(folder.parent, path) for path in modules]
+    here, files = Path.cwd(), [path for _, path in sources if path.is_file()]
+    if any(parent == here for parent, _ in sources):
+        sources += [(here, path) for path in _imported(here, files)]
+    return {path.relative_to(parent).as_posix(): path for parent, path in sources if path.is_file()}
 
 
 def _imported(folder: Path, files: Iterable[Path]) -> list[Path]:

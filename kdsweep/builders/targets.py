@@ -23,15 +23,15 @@ def find_target(path: object) -> Callable[..., Any] | None:
     if not isinstance(path, str) or not _is_allowed(path):
         return None
     try:
-        found = pkgutil.resolve_name(path)
+        target = pkgutil.resolve_name(path)
     except NOT_THERE:
         return None
     except Exception:
         if own_module(path) is None:
             raise
         return None  # a module of the user's may raise anything
-    is_there = callable(found) and _defined_elsewhere(path, found) is None
-    return found if is_there else None
+    is_there = callable(target) and _defined_elsewhere(path, target) is None
+    return target if is_there else None
 
 
 def import_targets(node: Any) -> None:
@@ -95,10 +95,10 @@ def _imported_from(path: object) -> str | None:
         return None
 
 
-def _defined_elsewhere(path: str, found: Any) -> str | None:
+def _defined_elsewhere(path: str, target: Any) -> str | None:
     """Where an object at an import path of the user's is defined, if nothing there is allowed."""
-    module = getattr(found, "__module__", None) or type(found).__module__
-    name = getattr(found, "__qualname__", type(found).__qualname__)
+    module = getattr(target, "__module__", None) or type(target).__module__
+    name = getattr(target, "__qualname__", type(target).__qualname__)
     if own_module(path) is None or _is_allowed(f"{module}.{name}"):
         return None
     return f"{module}.{name}"

@@ -19,7 +19,7 @@ def check(context: typer.Context) -> None:
 
     prepare()
     with user_errors():
-        found = check_words(context.args)
-    show(found, Console())
-    if any(one.fault is not None for one in found):
+        checks = check_words(context.args)
+    show(checks, Console())
+    if any(one.fault is not None for one in checks):
         raise typer.Exit(1)

@@ -109,11 +109,11 @@ def report(
 
     with user_errors():
         source = find(sweeps or [], Address(uri, experiment))
-        found = write_report(source.collection)
+        written = write_report(source.collection)
     console = Console()
-    show(found.grid, found.conclusions, console)
+    show(written.grid, written.conclusions, console)
     print_line(console, f"report   {source.collection.folder / REPORT}")
-    if (reason := publish_if_possible(found, source)) is not None:
+    if (reason := publish_if_possible(written, source)) is not None:
         print_line(console, reason)
 
 
@@ -162,8 +162,8 @@ def leaderboard(
     from kdsweep.report.sources.address import Address
 
     with user_errors():
-        found = leaderboards(Address(uri, experiment).open())
-    show(found, limit, Console())
+        boards = leaderboards(Address(uri, experiment).open())
+    show(boards, limit, Console())
 
 
 @app.command()
@@ -182,8 +182,8 @@ def compare(
     address = Address(uri, experiment)
     with user_errors():
         address.refuse_absent()
-        found = compare_runs(find_run(first, address), find_run(second, address))
-    show(found, Console())
+        comparison = compare_runs(find_run(first, address), find_run(second, address))
+    show(comparison, Console())
 
 
 @app.command()

@@ -57,8 +57,8 @@ def export(
         refuse_unwritable("--output", options.path(classifier).parent)
         compared, why = images_to_compare(classifier, images)
         _note(why)
-        found = write(classifier, options, compared, Address(uri, experiment))
-    show(found, Console())
+        exported = write(classifier, options, compared, Address(uri, experiment))
+    show(exported, Console())
 
 
 def _load(source: str, uri: str | None, experiment: str | None) -> "Classifier":
@@ -124,10 +124,10 @@ def quantize(
         address = Address(uri, experiment)
         aware = None if qat is None else _aware(classifier, qat, address)
         learned_from = teacher_if_here(classifier, address.open) if teacher else None
-        found = make(
+        quantized = make(
             classifier, folder, options, calibrated, measured, aware, learned_from, address
         )
-    show(found, Console())
+    show(quantized, Console())
 
 
 def _aware(classifier: "Classifier", epochs: int, address: "Address") -> "Classifier":

@@ -100,8 +100,8 @@ def sentences_of(error: Exception) -> list[str]:
         loader = GlobalHydra.instance().config_loader()
         try:
             name = arguments.config_name or PRIMARY
-            if found := refusals(arguments.overrides, loader, name):
-                return found
+            if sentences := refusals(arguments.overrides, loader, name):
+                return sentences
             if isinstance(error, InterpolationResolutionError):
                 config = Composition(loader, name).compose(arguments.overrides)
                 return [interpolation_fault(error, config)]
@@ -169,8 +169,8 @@ def _switch_fault(message: str) -> str:
     """A message of argparse as a sentence of ours."""
     from kdsweep.common.suggestions import did_you_mean
 
-    if (found := re.match(r"argument ([^/:]*).*: expected one argument", message)) is not None:
-        return f"{found[1]} must be followed by a value, got none"
+    if (match := re.match(r"argument ([^/:]*).*: expected one argument", message)) is not None:
+        return f"{match[1]} must be followed by a value, got none"
     choice = re.match(r"argument ([^/:]*).*: invalid choice: '(.*)' \(choose from (.*)\)", message)
     if choice is None:
         return f"a switch must be one that --hydra-help lists, got {message}"

@@ -135,11 +135,11 @@ class _Session:
         lines = FORMATS[form.value](self._layout())
         if (header := lines.header()) is not None:
             file.write(f"{header}\n")
-        found = predict_files(
+        predictions = predict_files(
             self.paths, list(self.models.values()), top=self.top, batch_size=batch_size
         )
         with _progress(self.console, bars=not file.isatty()):
-            for one in with_lines(found, "images", total=len(self.paths)):
+            for one in with_lines(predictions, "images", total=len(self.paths)):
                 if not isinstance(one, FilePrediction):
                     self.unreadable += 1
                     self._print(f"{one.file}: {one.reason}")

@@ -27,11 +27,11 @@ def promote(
     from kdsweep.report.sources.address import Address
 
     with user_errors():
-        found = register(source, name, alias, Address(uri, experiment))
-    has = "is new" if found.is_new else "was there already"
-    typer.echo(f"{found.address}: version {found.version} {has}, of run {found.run}")
-    words = ["mlflow", "models", "serve", "-m", found.address, "--env-manager", "local"]
-    store = shlex.quote(f"MLFLOW_TRACKING_URI={redact_password(found.uri)}")
+        registered = register(source, name, alias, Address(uri, experiment))
+    has = "is new" if registered.is_new else "was there already"
+    typer.echo(f"{registered.address}: version {registered.version} {has}, of run {registered.run}")
+    words = ["mlflow", "models", "serve", "-m", registered.address, "--env-manager", "local"]
+    store = shlex.quote(f"MLFLOW_TRACKING_URI={redact_password(registered.uri)}")
     typer.echo(f"serve it: {store} {shlex.join(words)}")
 
 

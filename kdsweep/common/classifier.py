@@ -23,5 +23,5 @@ def is_classified(network: nn.Module, feature: Tensor, logits: Tensor) -> bool:
     if (vectors.shape[1], logits.shape[1]) != (classifier.in_features, classifier.out_features):
         return False
     with torch.no_grad():
-        found = classifier(vectors.to(classifier.weight))
-    return torch.allclose(found, logits.to(found), rtol=1e-3, atol=1e-4)
+        recomputed = classifier(vectors.to(classifier.weight))
+    return torch.allclose(recomputed, logits.to(recomputed), rtol=1e-3, atol=1e-4)

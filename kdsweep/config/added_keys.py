@@ -41,13 +41,13 @@ def without_added_data(dataset: Mapping[str, Any]) -> dict[str, Any]:
     }
     if dataset.get("image_size") is None:
         left_out.add("crop_pct")
-    found = {key: value for key, value in dataset.items() if key not in left_out}
-    if "source" in found:
+    kept = {key: value for key, value in dataset.items() if key not in left_out}
+    if "source" in kept:
         of_data = dataset.get("interpolation", default.interpolation)
-        found["source"] = without_added_of_source(found["source"], of_data)
-    if "augment" in found:
-        found["augment"] = without_added_augmentations(found["augment"])
-    return found
+        kept["source"] = without_added_of_source(kept["source"], of_data)
+    if "augment" in kept:
+        kept["augment"] = without_added_augmentations(kept["augment"])
+    return kept
 
 
 def without_added_of_source(source: Mapping[str, Any], of_data: object) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
     Raises ValueError if a network does not offer them, or if they are not equally many.
     """
     key, node = _first_teacher(_root_.teacher)
-    found = []
+    paired = []
     for kind in kinds:
         of_student, _, of_teacher = kind.partition("/")
         of_teacher = of_teacher or of_student
@@ -38,8 +38,8 @@ def pairs(*kinds: str, _root_: DictConfig) -> list[list[str]]:
                 f"student.features.{of_student} must be as many as {key}.features.{of_teacher}, "
                 f"got {len(student)} and {len(teacher)}; {LIST_THE_PAIRS}"
             )
-        found += [list(pair) for pair in zip(student, teacher, strict=True)]
-    return found
+        paired += [list(pair) for pair in zip(student, teacher, strict=True)]
+    return paired
 
 
 def _first_teacher(teacher: DictConfig) -> tuple[str, DictConfig]:

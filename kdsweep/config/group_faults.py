@@ -53,8 +53,8 @@ def choice_fault(override: Override, error: BaseException, composition: Composit
         return f"{key} must be options that can be read, got {word}: {fault}"
     if isinstance(error, MissingConfigException):
         return _missing_fault(key, word, error, composition)
-    if (found := OVERRIDDEN.search(str(error))) is not None:
-        other, group = found[1].replace("/", "="), found[2]
+    if (match := OVERRIDDEN.search(str(error))) is not None:
+        other, group = match[1].replace("/", "="), match[2]
         what = "the other options" if other == word else other
         return f"{key} must fit {what}, got {word}: there is no {group} to replace"
     for pattern, sentence in REASONS.items():
@@ -81,11 +81,11 @@ def _missing_fault(
 ) -> str:
     """An option exists, but the defaults list of its yaml names one that does not."""
     missing = str(error.missing_cfg_file)
-    found = re.match(r"In '([^']*)'", str(error))
+    match = re.match(r"In '([^']*)'", str(error))
     group, _, name = missing.rpartition("/")
     options = composition.options(group) if group else []
     have = f", not one of {listed(options, name)}" if options else ""
-    where = "" if found is None else f" in the defaults of {found[1]}.yaml"
+    where = "" if match is None else f" in the defaults of {match[1]}.yaml"
     hint = did_you_mean(name, options, f"{group}/") if options else ""
     return f"{key} must lead to configs that exist, got {word} with {missing}{where}{have}{hint}"
 

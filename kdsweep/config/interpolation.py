@@ -13,9 +13,9 @@ from kdsweep.config.schema import TrainConfig
 
 def raw(node: DictConfig | ListConfig | None) -> dict[str, Any]:
     """A node as it is written, interpolations not followed; empty for none."""
-    found = {} if node is None else OmegaConf.to_container(node, resolve=False)
-    assert isinstance(found, dict)
-    return {str(key): value for key, value in found.items()}
+    container = {} if node is None else OmegaConf.to_container(node, resolve=False)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
 
 
 def interpolates(cfg: DictConfig, key: str) -> bool:

@@ -146,12 +146,12 @@ def first_values(override: Override, most: int = 8) -> list[str]:
     value = override.value()
     if isinstance(value, IntervalSweep):
         return [str(value.start)]
-    found: list[str] = []
+    texts: list[str] = []
     try:
         for text in override.sweep_string_iterator():
-            found.append(text)
-            if isinstance(value, RangeSweep) and len(found) == most:
+            texts.append(text)
+            if isinstance(value, RangeSweep) and len(texts) == most:
                 break
     except (ValueError, ArithmeticError, HydraException):  # a step of 0
         return []
-    return found
+    return texts

@@ -59,15 +59,15 @@ def _depth(key: str) -> tuple[int, int]:
 
 def _walk(key: str, keys: Sequence[str]) -> str | None:
     """The key in which each part is the one typed, or the nearest next to it."""
-    known, found = set(keys), ""
+    known, prefix = set(keys), ""
     for part in key.split("."):
-        if f"{found}{part}" not in known:
-            near = nearest(part, names_below(found[:-1], keys))
+        if f"{prefix}{part}" not in known:
+            near = nearest(part, names_below(prefix[:-1], keys))
             if near is None:
                 return None
             part = near
-        found = f"{found}{part}."
-    return found[:-1]
+        prefix = f"{prefix}{part}."
+    return prefix[:-1]
 
 
 def names_below(parent: str, keys: Sequence[str]) -> list[str]:
@@ -79,8 +79,8 @@ def names_below(parent: str, keys: Sequence[str]) -> list[str]:
 
 def did_you_mean_key(key: str, keys: Sequence[str]) -> str:
     """The end of a refusal, `; did you mean trainer.epochs?`, or nothing."""
-    found = nearest_key(key, keys)
-    return "" if found is None or found == key else f"; did you mean {found}?"
+    suggestion = nearest_key(key, keys)
+    return "" if suggestion is None or suggestion == key else f"; did you mean {suggestion}?"
 
 
 def listed(names: Sequence[str], typed: str = "") -> str:

@@ -15,21 +15,21 @@ CLOSING = {"[": "]", "{": "}", "(": ")"}
 def parse(words: Sequence[str]) -> tuple[list[Override], list[str]]:
     """The overrides among the words, and a sentence for each word that is none."""
     overrides: list[Override] = []
-    found: list[str] = []
+    faults: list[str] = []
     rest = list(words)
     while rest:
         if (count := _split_by_spaces(rest)) > 1:
             whole, got = "".join(rest[:count]), " ".join(rest[:count])
             key = whole.partition("=")[0]
-            found.append(f"{key} must be written without spaces, {whole}, got {got}")
+            faults.append(f"{key} must be written without spaces, {whole}, got {got}")
         else:
             count = 1
             try:
                 overrides.append(_parsed(rest[0]))
             except HydraException as error:
-                found.append(_fault(rest[0], error))
+                faults.append(_fault(rest[0], error))
         rest = rest[count:]
-    return overrides, found
+    return overrides, faults
 
 
 def _parsed(word: str) -> Override:

@@ -38,8 +38,8 @@ class OfferedParts(NamedTuple):
 @cache  # reading the metadata of all installed packages takes longer than composing a config
 def offered_parts() -> tuple[OfferedParts, ...]:
     """Those of the installed packages, by name."""
-    found = entry_points(group=GROUP)
-    return tuple(sorted(OfferedParts(entry.name, entry.module) for entry in found))
+    entries = entry_points(group=GROUP)
+    return tuple(sorted(OfferedParts(entry.name, entry.module) for entry in entries))
 
 
 class OfferedConfigs(SearchPathPlugin):

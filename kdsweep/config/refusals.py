@@ -41,23 +41,23 @@ def refusals(words: Sequence[str], loader: ConfigLoader, name: str | None = PRIM
 
     Raises whatever Hydra raises if not even the config without these words can be composed.
     """
-    overrides, found = parse(words)
+    overrides, faults = parse(words)
     given = [o for o in overrides if o.key_or_group == "hydra.searchpath"]
     sources = [str(o.input_line) for o in given if isinstance(o.value(), list)]
-    found += [fault for override in given for fault in source_faults(override.value())]
+    faults += [fault for override in given for fault in source_faults(override.value())]
     overrides = [o for o in overrides if o not in given or isinstance(o.value(), list)]
-    return [*found, *Checker(Composition(loader, name, sources)).all_faults(overrides)]
+    return [*faults, *Checker(Composition(loader, name, sources)).all_faults(overrides)]
 
 
 def sweep_refusals(config: DictConfig, words: Sequence[str], loader: ConfigLoader) -> list[str]:
     """A sentence for each sweep and deletion of a composed command line that no job can have."""
-    overrides, found = parse(words)
-    found += source_faults(list(config.hydra.searchpath))
+    overrides, faults = parse(words)
+    faults += source_faults(list(config.hydra.searchpath))
     if not any(override.is_sweep_override() or override.is_delete() for override in overrides):
-        return found
+        return faults
     sources = [word for word in config.hydra.overrides.hydra if "hydra.searchpath=" in word]
     checker = Checker(Composition(loader, config.hydra.job.config_name, sources))
-    return [*found, *checker.sweep_faults(overrides, config)]
+    return [*faults, *checker.sweep_faults(overrides, config)]
 
 
 def source_faults(paths: object) -> list[str]:
@@ -84,39 +84,39 @@ class Checker:
         self.refused = []
         groups = [o for o in overrides if self.composition.chooses(o)]
         keys = [o for o in overrides if not self.composition.chooses(o)]
-        found = [*self._option_faults(groups)]
+        faults = [*self._option_faults(groups)]
         composed, more = self._compose(groups)
         if not is_search(composed):  # in which keys may depend on the option that is drawn
             more += self._of_some_options(overrides)
-        found += more
+        faults += more
         config = _copied(composed, keys) if keys else composed
         searching = is_search(composed)
         for override in keys:
-            found += self._key_faults(override, config, searching)
-        if len(found) < len(overrides):  # some can be composed
-            found += self._value_errors(config, tuple(o.key_or_group for o in keys))
-        return list(dict.fromkeys(found or _fixed_below(_swept(groups), keys)))
+            faults += self._key_faults(override, config, searching)
+        if len(faults) < len(overrides):  # some can be composed
+            faults += self._value_errors(config, tuple(o.key_or_group for o in keys))
+        return list(dict.fromkeys(faults or _fixed_below(_swept(groups), keys)))
 
     def sweep_faults(self, overrides: Sequence[Override], config: DictConfig) -> list[str]:
         """What is wrong with the sweeps and deletions among overrides of a composed config."""
         self.refused = []
         sweeps = [o for o in overrides if o.is_sweep_override()]
         groups = [o for o in sweeps if self.composition.chooses(o)]
-        found = [*self._option_faults(groups)]
+        faults = [*self._option_faults(groups)]
         searching, config = is_search(config), _copied(config, overrides)
         if not searching:
-            found += self._of_some_options(overrides)
+            faults += self._of_some_options(overrides)
         depending = _swept(groups)
         # Options of `experiment` decide which keys there are: each job is composed by itself.
         anywhere = any(group.key_or_group not in config for group in groups)
         for override in overrides:
             if override.is_delete():
-                found += filter(None, [deletion_fault(override, config, self.composition)])
+                faults += filter(None, [deletion_fault(override, config, self.composition)])
             elif anywhere or override.key_or_group.startswith(depending) or override in groups:
                 continue  # checked by their options
             elif override in sweeps:
-                found += self._key_faults(override, config, searching)
-        return list(dict.fromkeys(found))
+                faults += self._key_faults(override, config, searching)
+        return list(dict.fromkeys(faults))
 
     def _option_faults(self, groups: Sequence[Override]) -> Iterator[str]:
         for override in groups:
@@ -145,8 +145,8 @@ class Checker:
         if not override.is_sweep_override():
             return [override.value()]
         options = self.composition.options(override.key_or_group)
-        if (found := matching(override, options)) is not None:
-            return list(found)
+        if (matched := matching(override, options)) is not None:
+            return list(matched)
         return [_one(override, text).value() for text in first_values(override)]
 
     def _compose(self, groups: Sequence[Override]) -> tuple[DictConfig, list[str]]:
@@ -165,7 +165,7 @@ class Checker:
 
     def _compose_one_by_one(self, chosen: list[Override]) -> tuple[DictConfig, list[str]]:
         accepted: list[str] = []
-        found: list[str] = []
+        faults: list[str] = []
         config = self.composition.compose()
         for override in sorted(chosen, key=lambda o: o.package is not None):
             try:
@@ -173,8 +173,8 @@ class Checker:
                 accepted.append(str(override.input_line))
             except Exception as error:
                 self.refused.append(override.get_key_element().lstrip("+~"))
-                found.append(choice_fault(override, error, self.composition))
-        return config, found
+                faults.append(choice_fault(override, error, self.composition))
+        return config, faults
 
     def _of_some_options(self, overrides: Sequence[Override]) -> list[str]:
         if not any(override.is_choice_sweep() for override in overrides):
@@ -232,9 +232,9 @@ class Checker:
 
         Where an option was refused, others may be wrong for this alone: only those of ``keys``.
         """
-        found = self._all_value_errors(config)
-        own = [sentence for sentence in found if sentence.partition(" ")[0] in keys]
-        return own if self.refused else found
+        errors = self._all_value_errors(config)
+        own = [sentence for sentence in errors if sentence.partition(" ")[0] in keys]
+        return own if self.refused else errors
 
     def _all_value_errors(self, config: DictConfig) -> list[str]:
         config = without_hydra(config) if "hydra" in config else config

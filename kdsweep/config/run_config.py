@@ -158,7 +158,7 @@ def derived_values(config: RunConfig) -> dict[str, Any]:
         if not isinstance(node, dict):
             return {}
         own = {key: value for key, value in node.items() if key in DERIVED and value}
-        return own | {key: found for key, value in node.items() if (found := derived(value))}
+        return own | {key: nested for key, value in node.items() if (nested := derived(value))}
 
     return derived(to_values(config))
 

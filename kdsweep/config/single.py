@@ -44,10 +44,10 @@ def compose_single(words: Sequence[str]) -> DictConfig:
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         try:
-            found = hydra.compose_config(PRIMARY, overrides, RunMode.RUN, from_shell=False)
+            config = hydra.compose_config(PRIMARY, overrides, RunMode.RUN, from_shell=False)
         except (HydraException, OmegaConfBaseException) as error:
             faults = refusals(overrides, hydra.config_loader) or [
                 f"the overrides must be composable, got {' '.join(words)}: {reason_of(error)}"
             ]
             raise UserError("\n".join(faults)) from error
-    return without_hydra(found)
+    return without_hydra(config)

@@ -61,32 +61,32 @@ def validation_errors(config: RunConfig) -> list[str]:
 
 
 def _deploy_problems(deploy: dict[str, Any]) -> list[str]:
-    found = []
+    problems = []
     for key, options in (("export", EXPORTS), ("quantize", QUANTIZED)):
         for value in deploy[key]:
-            found += _unless_among(options, f"deploy.{key}", value)
+            problems += _unless_among(options, f"deploy.{key}", value)
     wanted = [*deploy["export"], *deploy["quantize"]]
     needed = OF_ONNX if set(wanted) & NEEDS_ONNX else ()
     lacking = [name for name in needed if find_spec(name) is None]
-    if lacking and not found:
-        found.append(
+    if lacking and not problems:
+        problems.append(
             f"deploy must be none without the package {lacking[0]}, got {', '.join(wanted)};"
             " pip install 'kdsweep[deploy]'"
         )
-    return found
+    return problems
 
 
 def _stage_problems(values: dict[str, Any]) -> list[str]:
-    found = []
+    problems = []
     for name, stage in values["stages"].items():
         key, epochs = f"stages.{name}", stage["epochs"]
-        found += _unless(epochs >= 1, f"{key}.epochs", epochs, "at least 1")
-        found += _hard_weight_problems(f"{key}.", stage)
+        problems += _unless(epochs >= 1, f"{key}.epochs", epochs, "at least 1")
+        problems += _hard_weight_problems(f"{key}.", stage)
     for kind in ("peers", "online"):
         if values["stages"] and values["teacher"][kind]:
             names = ", ".join(values["stages"])
-            found.append(f"stages must be empty with teacher.{kind}, got {names}")
-    return found
+            problems.append(f"stages must be empty with teacher.{kind}, got {names}")
+    return problems
 
 
 def _teacher_problems(
@@ -94,57 +94,59 @@ def _teacher_problems(
 ) -> list[str]:
     if teacher is None:
         return []
-    found = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
+    problems = [] if teacher["model"] is None else _recipe_problems(prefix, teacher)
     if teacher["model"] is not None:
-        found += _part_problems(prefix, teacher)
-    found += _network_problems(prefix, teacher) + _view_problems(prefix, teacher, values)
+        problems += _part_problems(prefix, teacher)
+    problems += _network_problems(prefix, teacher) + _view_problems(prefix, teacher, values)
     for name, peer in teacher["peers"].items():
-        found += _network_problems(f"{prefix}peers.{name}.", peer)
-    found += _unless_among(LOGITS, f"{prefix}logits", teacher["logits"])
-    found += _arithmetic_problems(prefix, teacher) + _idle_arithmetic(prefix, teacher)
+        problems += _network_problems(f"{prefix}peers.{name}.", peer)
+    problems += _unless_among(LOGITS, f"{prefix}logits", teacher["logits"])
+    problems += _arithmetic_problems(prefix, teacher) + _idle_arithmetic(prefix, teacher)
     kinds = [kind for kind in ("model", "members", "peers") if teacher[kind]]
     if len(kinds) > 1:
-        found.append(f"{prefix}{kinds[1]} must be empty with {prefix}{kinds[0]}, got both")
+        problems.append(f"{prefix}{kinds[1]} must be empty with {prefix}{kinds[0]}, got both")
     for name, member in teacher["members"].items():
         key = f"{prefix}members.{name}"
         if member["model"] is None:
-            found.append(f"{key} must be a model, got none")
-        found += _teacher_problems(f"{key}.", member, values)
+            problems.append(f"{key} must be a model, got none")
+        problems += _teacher_problems(f"{key}.", member, values)
     if teacher["online"]:
-        found += _online_problems(prefix, teacher)
+        problems += _online_problems(prefix, teacher)
     if teacher["peers"] and prefix != "teacher.":
-        found.append(f"{prefix}peers must be empty below the root: peers teach no one else")
+        problems.append(f"{prefix}peers must be empty below the root: peers teach no one else")
     if PRIMARY_STUDENT in teacher["peers"]:
-        found.append(f"{prefix}peers must not be called {PRIMARY_STUDENT}, which is the run's own")
-    return found + _teacher_problems(f"{prefix}teacher.", teacher["teacher"], values)
+        problems.append(
+            f"{prefix}peers must not be called {PRIMARY_STUDENT}, which is the run's own"
+        )
+    return problems + _teacher_problems(f"{prefix}teacher.", teacher["teacher"], values)
 
 
 def _part_problems(prefix: str, teacher: dict[str, Any]) -> list[str]:
     """What of a teacher is trained: a head learns the labels, alone and before its students."""
     key, train = f"{prefix}trainer.train", teacher["trainer"]["train"]
-    found = _unless_among(TRAINED, key, train)
-    if found or train == ALL:
-        return found
+    problems = _unless_among(TRAINED, key, train)
+    if problems or train == ALL:
+        return problems
     if teacher["online"]:
-        found += _unless(False, key, train, f"{ALL} with {prefix}online=true")
+        problems += _unless(False, key, train, f"{ALL} with {prefix}online=true")
     if teacher["loss"] and train == HEAD:
         terms = "+".join(teacher["loss"])
-        found += _unless(False, f"{prefix}loss", terms, f"empty with {key}={HEAD}")
+        problems += _unless(False, f"{prefix}loss", terms, f"empty with {key}={HEAD}")
     if train == HEAD:
         for name, default in (("devices", 1), ("ema", None), ("compile", False)):
             value, allowed = teacher["trainer"][name], f"{as_typed(default)} with {key}={HEAD}"
-            found += _unless(value == default, f"{prefix}trainer.{name}", value, allowed)
+            problems += _unless(value == default, f"{prefix}trainer.{name}", value, allowed)
     if train == UNTRAINED and teacher["start"] is None and teacher["checkpoint"] is None:
-        found.append(f"{prefix}start must be given with {key}={UNTRAINED}, got null")
-    return found
+        problems.append(f"{prefix}start must be given with {key}={UNTRAINED}, got null")
+    return problems
 
 
 def _view_problems(prefix: str, teacher: dict[str, Any], values: dict[str, Any]) -> list[str]:
     """What a teacher sees of a batch that is not what its students see."""
     key, view = f"{prefix}view", teacher["view"]
-    found = _unless_among(TEACHER_VIEWS, key, view)
+    problems = _unless_among(TEACHER_VIEWS, key, view)
     if view == SAME:
-        return found
+        return problems
     if ".members." in prefix:
         return [f"{key} must be {SAME}, got {view}: teacher.view is that of all members"]
     for other, is_wrong in (
@@ -152,8 +154,8 @@ def _view_problems(prefix: str, teacher: dict[str, Any], values: dict[str, Any])
         (f"{prefix}peers", teacher["peers"]),
         ("dataset.augment.strong_view", values["dataset"]["augment"]["strong_view"]),
     ):
-        found += _unless(not is_wrong, key, view, f"{SAME} with {other}")
-    return found
+        problems += _unless(not is_wrong, key, view, f"{SAME} with {other}")
+    return problems
 
 
 def _size_problems(prefix: str, network: dict[str, Any]) -> list[str]:
@@ -170,21 +172,23 @@ def _size_problems(prefix: str, network: dict[str, Any]) -> list[str]:
 def _network_problems(prefix: str, node: dict[str, Any]) -> list[str]:
     """The size of a network's images, the weights it starts from, and its stochastic depth."""
     start, match, depth = node["start"], node["start_match"], node["drop_path"]
-    found = _size_problems(prefix, node)
-    found += _unless_among((BY_NAME, BY_POSITION), f"{prefix}start_match", match)
+    problems = _size_problems(prefix, node)
+    problems += _unless_among((BY_NAME, BY_POSITION), f"{prefix}start_match", match)
     if depth is not None:
         allowed = "null or a number in [0, 1)"
-        found += _unless(0 <= depth < 1, f"{prefix}drop_path", depth, allowed)
+        problems += _unless(0 <= depth < 1, f"{prefix}drop_path", depth, allowed)
     if start is None:
         if match == BY_POSITION:
-            found.append(f"{prefix}start must be given with {prefix}start_match={match}, got null")
-        return found
+            problems.append(
+                f"{prefix}start must be given with {prefix}start_match={match}, got null"
+            )
+        return problems
     for other, is_wrong in (
         (f"with {prefix}checkpoint", node["checkpoint"] is not None),
         (f"without {prefix}model", node["model"] is None),
     ):
-        found += _unless(not is_wrong, f"{prefix}start", start, f"null {other}")
-    return found
+        problems += _unless(not is_wrong, f"{prefix}start", start, f"null {other}")
+    return problems
 
 
 def _idle_arithmetic(prefix: str, teacher: dict[str, Any]) -> list[str]:
@@ -193,19 +197,19 @@ def _idle_arithmetic(prefix: str, teacher: dict[str, Any]) -> list[str]:
     if not (teacher["online"] or teacher["peers"]):
         return []
     trainer = f"{prefix}trainer" if teacher["online"] else "trainer"
-    found = _unless(
+    problems = _unless(
         teacher["logits"] == "fp32",
         f"{prefix}logits",
         teacher["logits"],
         f"fp32 with {prefix}{key}, whose logits are not kept",
     )
-    found += _unless(
+    problems += _unless(
         not teacher["fold_batchnorm"],
         f"{prefix}fold_batchnorm",
         teacher["fold_batchnorm"],
         f"false with {prefix}{key}, whose BatchNorms are trained",
     )
-    return found + [
+    return problems + [
         f"{prefix}{option} must be {unset} with {prefix}{key}, got {teacher[option]}: it is that of"
         f" training, {trainer}.{option}"
         for option, unset in (("precision", "null"), ("memory_format", "auto"))
@@ -217,53 +221,55 @@ def _online_problems(prefix: str, teacher: dict[str, Any]) -> list[str]:
     """An online teacher starts untrained and learns the labels alone."""
     if prefix != "teacher.":
         return [f"{prefix}online must be false below the root, got true"]
-    found = []
+    problems = []
     for key in ("checkpoint", "teacher", "members", "peers", "loss"):
         if given := teacher[key]:
             if isinstance(given, dict):  # a recipe has a name; loss terms and members are named
                 given = given.get("name") or "+".join(given)
-            found.append(
+            problems.append(
                 f"{prefix}{key} must be empty with {prefix}online=true, got {given}: such a teacher"
                 " begins untrained and learns on hard labels alone"
             )
-    return found
+    return problems
 
 
 def _recipe_problems(prefix: str, recipe: dict[str, Any]) -> list[str]:
     T, alpha, seed, trainer = (recipe[key] for key in ("T", "alpha", "seed", "trainer"))
-    found = [
+    problems = [
         *_unless(COLDEST <= T <= HOTTEST, f"{prefix}T", T, TEMPERATURES),
         *_unless(0 <= alpha <= 1, f"{prefix}alpha", alpha, "a number in [0, 1]"),
         *_unless(seed >= 0, f"{prefix}seed", seed, "an integer >= 0"),
         *_hard_weight_problems(prefix, recipe),
     ]
     for key in ("epochs", "batch_size", "devices", "accumulate"):
-        found += _unless(trainer[key] >= 1, f"{prefix}trainer.{key}", trainer[key], "at least 1")
-    found += _device_problems(f"{prefix}trainer", trainer)
-    found += _thread_problems(f"{prefix}trainer.threads", trainer["threads"])
-    found += _arithmetic_problems(f"{prefix}trainer.", trainer)
+        problems += _unless(trainer[key] >= 1, f"{prefix}trainer.{key}", trainer[key], "at least 1")
+    problems += _device_problems(f"{prefix}trainer", trainer)
+    problems += _thread_problems(f"{prefix}trainer.threads", trainer["threads"])
+    problems += _arithmetic_problems(f"{prefix}trainer.", trainer)
     if (clip := trainer["grad_clip"]) is not None:
-        found += _unless(0 < clip < inf, f"{prefix}trainer.grad_clip", clip, "null or a number > 0")
+        problems += _unless(
+            0 < clip < inf, f"{prefix}trainer.grad_clip", clip, "null or a number > 0"
+        )
     if (ema := trainer["ema"]) is not None:
-        found += _unless(0 < ema < 1, f"{prefix}trainer.ema", ema, "null or a number in (0, 1)")
+        problems += _unless(0 < ema < 1, f"{prefix}trainer.ema", ema, "null or a number in (0, 1)")
     elif trainer["ema_warmup"]:
-        found.append(
+        problems.append(
             f"{prefix}trainer.ema must be given with {prefix}trainer.ema_warmup=true, got null"
         )
     if trainer["compile"] and trainer["sync_batchnorm"] and trainer["devices"] > 1:
-        found.append(
+        problems.append(
             f"{prefix}trainer.compile must be false with {prefix}trainer.sync_batchnorm=true, got"
             " true"
         )
     decay = trainer["layer_decay"]
-    found += _unless(0 < decay <= 1, f"{prefix}trainer.layer_decay", decay, "a number in (0, 1]")
+    problems += _unless(0 < decay <= 1, f"{prefix}trainer.layer_decay", decay, "a number in (0, 1]")
     smoothing, key = recipe["hard"]["label_smoothing"], f"{prefix}hard.label_smoothing"
-    found += _unless(0 <= smoothing < 1, key, smoothing, "a number in [0, 1)")
+    problems += _unless(0 <= smoothing < 1, key, smoothing, "a number in [0, 1)")
     for name, least in (("lr", "> 0"), ("weight_decay", ">= 0"), ("momentum", ">= 0")):
         value = recipe["optimizer"].get(name, 1)
         valid = is_number(value) and (0 < value < inf or (value == 0 and least == ">= 0"))
-        found += _unless(valid, f"{prefix}optimizer.{name}", value, f"a finite number {least}")
-    return found
+        problems += _unless(valid, f"{prefix}optimizer.{name}", value, f"a finite number {least}")
+    return problems
 
 
 def _device_problems(key: str, trainer: dict[str, Any]) -> list[str]:

@@ -115,11 +115,11 @@ def _accuracy(teacher: Mapping[str, Any]) -> float | None:
 
 def _classes(path: Path) -> list[ClassAccuracy]:
     try:
-        found = load_predictions(path)
-        logits, labels = found.logits[TEST], found.labels[TEST]
+        predictions = load_predictions(path)
+        logits, labels = predictions.logits[TEST], predictions.labels[TEST]
     except (OSError, ValueError, KeyError):
         return []
     is_right = logits.argmax(1) == labels
-    images = np.bincount(labels, minlength=len(found.classes)).tolist()
-    correct = np.bincount(labels[is_right], minlength=len(found.classes)).tolist()
-    return [ClassAccuracy(*row) for row in zip(found.classes, images, correct, strict=True)]
+    images = np.bincount(labels, minlength=len(predictions.classes)).tolist()
+    correct = np.bincount(labels[is_right], minlength=len(predictions.classes)).tolist()
+    return [ClassAccuracy(*row) for row in zip(predictions.classes, images, correct, strict=True)]

@@ -104,10 +104,10 @@ class Classifier:
         return logits.float().cpu()
 
     def _logits(self, images: Sequence[ImageLike], batch_size: int) -> Tensor:
-        found = [torch.zeros(0, len(self.manifest.classes))]
+        logits = [torch.zeros(0, len(self.manifest.classes))]
         for pixels in self._batches(images, batch_size):
-            found.append(self.logits_of_pixels(pixels))
-        return torch.cat(found)
+            logits.append(self.logits_of_pixels(pixels))
+        return torch.cat(logits)
 
     def _batches(self, images: Sequence[ImageLike], batch_size: int) -> Iterator[Tensor]:
         for start in range(0, len(images), batch_size):

@@ -35,8 +35,8 @@ class NetworkOutput:
 
     def probabilities(self, temperature: float) -> list[float]:
         """Softmax of logits / T."""
-        found: list[float] = (self.logits.double() / temperature).softmax(0).tolist()
-        return found
+        values: list[float] = (self.logits.double() / temperature).softmax(0).tolist()
+        return values
 
 
 def outputs_of(models: Mapping[str, Classifier], image: Any) -> list[NetworkOutput]:
@@ -60,20 +60,20 @@ def _name(model: Classifier) -> str:
     return str(run.get("student") or model.source.get("name") or "")
 
 
-def comparison(found: Sequence[NetworkOutput], classes: Sequence[str], temperature: float) -> str:
+def comparison(outputs: Sequence[NetworkOutput], classes: Sequence[str], temperature: float) -> str:
     """A table in HTML: a row of bars for each of the most probable classes, a column a network."""
-    if not found:
+    if not outputs:
         return '<p class="kd-empty">Drop an image on the left.</p>'
-    columns = [one.probabilities(temperature) for one in found]
+    columns = [one.probabilities(temperature) for one in outputs]
     first = columns[0]
     order = sorted(range(len(classes)), key=lambda index: -first[index])[:SHOWN]
-    heads = "".join(_head(one, classes) for one in found)
+    heads = "".join(_head(one, classes) for one in outputs)
     rows = "".join(_row(classes[index], [column[index] for column in columns]) for index in order)
     left = len(classes) - len(order)
     rest = f"<p class='kd-note'>{left:,} classes with less are not shown.</p>" if left else ""
     return (
         f"<table class='kd'><thead><tr><th></th>{heads}</tr></thead><tbody>{rows}</tbody></table>"
-        f"{rest}<p class='kd-note'>{_remark(found, columns, classes, temperature)}</p>"
+        f"{rest}<p class='kd-note'>{_remark(outputs, columns, classes, temperature)}</p>"
     )
 
 
@@ -107,17 +107,17 @@ def _percent(value: float) -> str:
 
 
 def _remark(
-    found: Sequence[NetworkOutput],
+    outputs: Sequence[NetworkOutput],
     columns: Sequence[Sequence[float]],
     classes: Sequence[str],
     temperature: float,
 ) -> str:
     others = ", ".join(
         f"the {one.role} gives {_percent(1 - max(column))} to the other classes"
-        for one, column in zip(found, columns, strict=True)
+        for one, column in zip(outputs, columns, strict=True)
     )
     same = ""
-    if len(found) > 1:
-        choices = {int(one.logits.argmax()) for one in found}
+    if len(outputs) > 1:
+        choices = {int(one.logits.argmax()) for one in outputs}
         same = " They agree." if len(choices) == 1 else " They disagree."
     return f"At T = {temperature:g} {others}.{same}"

@@ -49,15 +49,15 @@ def page(models: Mapping[str, Classifier], title: str) -> gr.Blocks:
         if path is None:
             return [], comparison([], classes, temperature)
         try:
-            found = outputs_of(models, path)
+            network_outputs = outputs_of(models, path)
         except ImageError as error:
             raise gr.Error(
                 f"The image cannot be read: {error.reason}", print_exception=False
             ) from error
-        return found, comparison(found, classes, temperature)
+        return network_outputs, comparison(network_outputs, classes, temperature)
 
-    def redraw(found: list[NetworkOutput], temperature: float) -> str:
-        return comparison(found, classes, temperature)
+    def redraw(network_outputs: list[NetworkOutput], temperature: float) -> str:
+        return comparison(network_outputs, classes, temperature)
 
     with gr.Blocks(
         title=title, analytics_enabled=False, delete_cache=(KEPT_SECONDS,) * 2

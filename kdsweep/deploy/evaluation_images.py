@@ -78,8 +78,8 @@ def dataset_of_run(classifier: Classifier, folder: Path) -> Dataset:
     cache = DiskCache(Path(config.cache.folder), config.cache.gib)
     dataset = build_dataset(config.dataset, "cpu", build_source(config.dataset, cache))
     preprocessing = Preprocessing.of(dataset, config.student.image_size)
-    found = (list(dataset.class_names), preprocessing)
-    if found != (classifier.classes, classifier.preprocessing):
+    described = (list(dataset.class_names), preprocessing)
+    if described != (classifier.classes, classifier.preprocessing):
         raise UserError(
             f"dataset must be as SOURCE was trained on, got {dataset.name}, whose classes, mean or"
             " std have changed since"
@@ -150,6 +150,6 @@ def images_to_compare(
         dataset = dataset_of_run(classifier, run)
     except UserError as error:
         return random_images(classifier), str(error)
-    found = images_of_dataset(dataset, split) or images_of_dataset(dataset, "train")
-    assert found is not None, "every data set has training images"
-    return found, None
+    images = images_of_dataset(dataset, split) or images_of_dataset(dataset, "train")
+    assert images is not None, "every data set has training images"
+    return images, None

@@ -41,10 +41,10 @@ def images_below(folder: Path) -> Iterator[str]:
 
 def _matches(pattern: str) -> list[str]:
     """What matches a pattern; of a folder its images."""
-    found = sorted(glob.glob(pattern, recursive=True))
+    words = sorted(glob.glob(pattern, recursive=True))
     return [
         path
-        for word in found
+        for word in words
         for path in (images_below(Path(word)) if Path(word).is_dir() else [word])
     ]
 

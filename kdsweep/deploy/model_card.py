@@ -92,10 +92,12 @@ def _figure(value: float, metric: str) -> str:
 def _over_seeds(values: Sequence[float], metric: str) -> str:
     if not values:
         return NOTHING
-    found = summary(values)
+    over_seeds = summary(values)
     in_percent = metric.endswith(IN_PERCENT)
-    ends = interval(found.t_interval) if in_percent else interval(found.t_interval, ".4f", 1)
-    return f"{_figure(found.mean, metric)} {ends}".strip()
+    ends = (
+        interval(over_seeds.t_interval) if in_percent else interval(over_seeds.t_interval, ".4f", 1)
+    )
+    return f"{_figure(over_seeds.mean, metric)} {ends}".strip()
 
 
 def _by_class(classes: Sequence[ClassAccuracy], most: int | None) -> list[str]:
@@ -160,28 +162,28 @@ def _input(facts: CardFacts) -> str:
     height, width = made.decode_size or made.image_size
     colour = "grey" if made.channels == 1 else "RGB"
     how = "cropped to its proportions" if made.crop else "stretched to its proportions"
-    found = f"{colour}, {width} x {height} pixels; an image of another size is {how} and resized"
+    text = f"{colour}, {width} x {height} pixels; an image of another size is {how} and resized"
     if made.view is not None:
         height, width = made.view.size
-        found += (
+        text += (
             f", then its centre ({made.view.crop_pct:g} of it) becomes {width} x {height} pixels"
         )
     if made.pixel_shape != made.in_shape:
         height, width = made.image_size
-        found += f", which the network is given as {width} x {height}"
-    return found
+        text += f", which the network is given as {width} x {height}"
+    return text
 
 
 def _limits(facts: CardFacts) -> list[str]:
     result = facts.result
-    found = [
+    limits = [
         f"It was trained and measured on {_data_set(facts)} only. Its accuracy on images of another"
         " origin is unknown.",
         f"It assigns one of its {len(facts.manifest.classes)} classes to every image, also to one"
         " that shows none of them.",
     ]
     if result.test_ece is not None:
-        found.append(
+        limits.append(
             "Its probabilities are those of the softmax, not calibrated afterwards: on test they"
             f" differ from its accuracy by {percent(result.test_ece)} points on average (ECE)."
         )
@@ -189,19 +191,19 @@ def _limits(facts: CardFacts) -> list[str]:
     if tested and result.test_acc is not None:
         worst = min(tested, key=_rate)
         images = sum(one.images for one in tested)
-        found.append(
+        limits.append(
             f"Test has {images:,} images, which alone leave its accuracy an interval of"
             f" {interval(_wilson(tested))} % (Wilson, 95 %). The lowest class is"
             f" {_text(worst.name)} with {percent(_rate(worst))} % of {worst.images}."
         )
     if facts.cells > 1:
-        found.append(
+        limits.append(
             f"Its sweep has {facts.cells} cells. If it was chosen among them by validation, its"
             " accuracy on validation is too high; the test set took no part."
         )
     if len(facts.seeds) < 2:
-        found.append("It was trained with one seed: how much its accuracy varies is unknown.")
-    return found
+        limits.append("It was trained with one seed: how much its accuracy varies is unknown.")
+    return limits
 
 
 def _wilson(classes: Sequence[ClassAccuracy]) -> Interval:

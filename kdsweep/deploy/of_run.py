@@ -79,9 +79,9 @@ def write_missing_manifest(folder: Path) -> None:
         ) from error
     about = {key: getattr(result, key) for key in ("name", "role", "cell", "seed", "fingerprint")}
     figures = {k: v for k, v in result.to_json().items() if isinstance(v, float)}
-    found = _manifest(config, dataset, model, about, figures, result.weights_sha256, ())
+    manifest = _manifest(config, dataset, model, about, figures, result.weights_sha256, ())
     try:
-        write_manifest((folder / CLASSIFIER_FILE).parent, found)
+        write_manifest((folder / CLASSIFIER_FILE).parent, manifest)
     except OSError as error:
         raise UserError(
             f"SOURCE must be a folder that its {CLASSIFIER} can be written to, got {folder}"
@@ -102,12 +102,12 @@ def recorded_config(folder: Path) -> RunConfig:
             " which has neither"
         )
     try:
-        found = from_public(raw(config), _derived(result))
+        recorded = from_public(raw(config), _derived(result))
         # An augmentation is not built: it is of training images.
-        plain = replace(found.dataset, augment=replace(found.dataset.augment, own={}))
+        plain = replace(recorded.dataset, augment=replace(recorded.dataset.augment, own={}))
         refuse_code(to_values(plain), "dataset", SOURCES)
-        refuse_code(found.student.model, "student.model", NETWORKS)
-        return found
+        refuse_code(recorded.student.model, "student.model", NETWORKS)
+        return recorded
     except (OmegaConfBaseException, TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(
             f"SOURCE must be a run with a valid config, got {folder / CONFIG}:"

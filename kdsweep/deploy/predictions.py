@@ -58,7 +58,7 @@ class Predictions(Sequence[Prediction]):
 
     def _at(self, row: int) -> Prediction:
         probabilities = self.logits[row].double().softmax(0)
-        values, found = probabilities.topk(min(self.top, len(self.classes)))
-        named = [self.classes[index] for index in found.tolist()]
+        values, indices = probabilities.topk(min(self.top, len(self.classes)))
+        named = [self.classes[index] for index in indices.tolist()]
         top = tuple(zip(named, values.tolist(), strict=True))
         return Prediction(self.files[row], *top[0], top)

@@ -51,14 +51,14 @@ class ServedClassifier:
 
         try:
             images = [self._image(value) for value in images_of(model_input)]
-            found = self.classifier.predict(images, top=1)
+            predictions = self.classifier.predict(images, top=1)
         except (ValueError, TypeError) as error:
             raise MlflowException.invalid_parameter_value(str(error)) from error
         return pd.DataFrame(
             {
-                CLASS: [one.label for one in found],
-                PROBABILITY: [one.probability for one in found],
-                PROBABILITIES: found.probabilities.tolist(),
+                CLASS: [one.label for one in predictions],
+                PROBABILITY: [one.probability for one in predictions],
+                PROBABILITIES: predictions.probabilities.tolist(),
             }
         )
 

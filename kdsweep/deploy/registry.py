@@ -160,8 +160,8 @@ def _version(
 def _find_version(store: MLflowStore, name: str, model_id: str) -> "ModelVersion | None":
     if not can_be_quoted(name):
         raise UserError(f"--name must not have both kinds of quotes, got {name}")
-    found = store.client.search_model_versions(f"name = {quoted(name)}")
-    return next((one for one in found if one.source == f"{MODELS}{model_id}"), None)
+    versions = store.client.search_model_versions(f"name = {quoted(name)}")
+    return next((one for one in versions if one.source == f"{MODELS}{model_id}"), None)
 
 
 def _ensure_name(store: MLflowStore, name: str) -> None:

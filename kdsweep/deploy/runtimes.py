@@ -78,8 +78,8 @@ def onnx_runtime(path: Path, name: Path | None = None) -> Runtime:
 
     def run(images: NDArray[np.float32]) -> NDArray[np.float32]:
         (outputs,) = session.run(None, {IMAGES: images})
-        found: NDArray[np.float32] = outputs
-        return found
+        logits: NDArray[np.float32] = outputs
+        return logits
 
     return run
 

@@ -131,10 +131,10 @@ def _registered(source: str, store: MLflowStore, downloads: Path, key: str) -> P
             f"{key} must be a model registered in MLflow, {MODELS}NAME@ALIAS or"
             f" {MODELS}NAME/VERSION, got {source}: {error_reason(error)}"
         ) from error
-    found = sorted(Path(folder).rglob(CLASSIFIER))
-    if not found:
+    files = sorted(Path(folder).rglob(CLASSIFIER))
+    if not files:
         raise UserError(f"{key} must be a model with a {CLASSIFIER}, got {source} without")
-    return found[0].parent
+    return files[0].parent
 
 
 class _Place(NamedTuple):

@@ -30,7 +30,7 @@ def interleaved(
         for name in names:
             calls[name]()  # brings its weights back into the caches
             times[name].append(_mean_time(calls[name], counts[name]))
-    return {name: median(found) for name, found in times.items()}
+    return {name: median(timed) for name, timed in times.items()}
 
 
 def _calls_per_turn(call: Callable[[], object]) -> int:

@@ -161,22 +161,22 @@ def _deviations(
     with torch_state(spec.config.trainer.threads, stream.device):
         images = next(iter(stream.epoch(0))).as_seen_by_teacher().images
         for one, network in zip(spec.teachers, teacher.teachers, strict=True):
-            if (found := deviation(network, images)) is None:
+            if (difference := deviation(network, images)) is None:
                 continue
-            if found.is_too_large:
-                raise UserError(_too_far(one, found))
+            if difference.is_too_large:
+                raise UserError(_too_far(one, difference))
             kind = BF16 if network.precision == BF16 else "folded"
-            tags[f"{one.key}.{kind}_agreement"] = f"{found.agreement:.4f}"
-            tags[f"{one.key}.{kind}_difference"] = f"{found.largest:.4g}"
+            tags[f"{one.key}.{kind}_agreement"] = f"{difference.agreement:.4f}"
+            tags[f"{one.key}.{kind}_difference"] = f"{difference.largest:.4g}"
             if (name := f"guarded {one.key} {spec.teacher_identity}") not in context.announced:
                 context.announced.add(name)
                 folded = f", {len(network.folding)} BatchNorms folded" if network.folding else ""
                 how = f"{one.key} in {network.precision}{folded}"
-                context.progress.note(f"{how}, first batch: {found}")
+                context.progress.note(f"{how}, first batch: {difference}")
     return tags
 
 
-def _too_far(teacher: TeacherSpec, found: Deviation) -> str:
+def _too_far(teacher: TeacherSpec, difference: Deviation) -> str:
     """The sentence about a teacher that is too far from fp32."""
     config, key = teacher.config, teacher.key
     changed = [
@@ -185,7 +185,7 @@ def _too_far(teacher: TeacherSpec, found: Deviation) -> str:
     ]
     allowed = " and ".join(f"{key}.{option} must be {plain}" for option, plain, _ in changed)
     given = " and ".join(str(value) for _, _, value in changed)
-    return f"{allowed} with this teacher, got {given}: {found}"
+    return f"{allowed} with this teacher, got {given}: {difference}"
 
 
 def _accuracy(key: str, teacher: AnyTeacher, split: Split) -> float:

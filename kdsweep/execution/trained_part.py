@@ -86,8 +86,8 @@ def _features(
 
         with torch_state(config.trainer.threads, student.device):
             backbone.eval()
-            found = with_teacher(replace(split, batches=batches), cached).teacher_logits
-        assert found is not None
-        return found
+            features = with_teacher(replace(split, batches=batches), cached).teacher_logits
+        assert features is not None
+        return features
 
     return compute

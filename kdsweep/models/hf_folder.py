@@ -44,8 +44,8 @@ def read_architecture(folder: str | Path) -> dict[str, Any]:
     config = _read(path / CONFIG)
     if not isinstance(config.get("model_type"), str):
         raise ValueError(f"path must be {SAVED}, got {folder}, whose {CONFIG} names no model_type")
-    found: dict[str, Any] = of_the_network(config)
-    return found
+    architecture: dict[str, Any] = of_the_network(config)
+    return architecture
 
 
 def num_labels(folder: str | Path) -> int:
@@ -129,14 +129,14 @@ def _preprocessing(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _numbers(given: Mapping[str, Any], key: str, path: Path) -> list[float]:
-    found = given.get(key)
+    numbers = given.get(key)
     if (
-        not isinstance(found, list)
-        or not found
-        or not all(isinstance(each, int | float) for each in found)
+        not isinstance(numbers, list)
+        or not numbers
+        or not all(isinstance(each, int | float) for each in numbers)
     ):
         raise ValueError(f"path must be {SAVED}, got {path.parent}, whose {path.name} has no {key}")
-    return [float(each) for each in found]
+    return [float(each) for each in numbers]
 
 
 def _view(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,10 +84,10 @@ def HuggingFace(
         classes = list(read_texts(texts).classes)
     if classes is not None and not head:
         raise ValueError("head must be true with texts, which are one, got false")
-    found = blueprint(architecture, head and classes is None, in_shape, num_classes)
+    plan = blueprint(architecture, head and classes is None, in_shape, num_classes)
     name = str(architecture.get("model_type"))
     try:
-        model: nn.Module = found.network._from_config(found.config, **found.options)
+        model: nn.Module = plan.network._from_config(plan.config, **plan.options)
     except (RuntimeError, AssertionError, ArithmeticError, *WRONG) as error:
         raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     has_class_token = any(key.endswith("cls_token") for key, _ in model.named_parameters())
@@ -129,11 +129,11 @@ def described(node: Mapping[str, Any]) -> dict[str, Any]:
         return dict(node)
     rest = {key: value for key, value in node.items() if key != "path"}
     folder = str(path)
-    found: dict[str, Any] = {"architecture": read_architecture(folder)}
-    found["preprocessing"] = read_preprocessing(folder)
+    content: dict[str, Any] = {"architecture": read_architecture(folder)}
+    content["preprocessing"] = read_preprocessing(folder)
     if (texts := rest.pop("texts", None)) is not None:
-        found["classes"] = list(read_texts(str(texts)).classes)
-    return {**rest, **found}
+        content["classes"] = list(read_texts(str(texts)).classes)
+    return {**rest, **content}
 
 
 def weights_for(node: Mapping[str, Any], folder: str) -> dict[str, Tensor]:
@@ -157,21 +157,21 @@ def weights_in(folder: str, head: bool = True) -> dict[str, Tensor]:
 
     Raises ValueError if the folder has no weights in safetensors that are for such a network.
     """
-    found = blueprint(read_architecture(folder), head, None, num_labels(folder))
+    plan = blueprint(read_architecture(folder), head, None, num_labels(folder))
     logging = import_package("transformers.utils.logging", "hf")
     logging.set_verbosity_error()  # of what is left out there is a line, as for other files
     logging.disable_progress_bar()
     try:
         with torch.random.fork_rng():
-            model, account = found.network.from_pretrained(
+            model, account = plan.network.from_pretrained(
                 folder,
-                config=found.config,
+                config=plan.config,
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
                 dtype=torch.float32,
                 output_loading_info=True,
-                **found.options,
+                **plan.options,
             )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(

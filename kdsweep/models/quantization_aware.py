@@ -65,8 +65,10 @@ class RoundingConv2d(nn.Conv2d):
     """A convolution with rounded weights and inputs."""
 
     def forward(self, input: Tensor) -> Tensor:
-        found: Tensor = self._conv_forward(round_input(input), round_weight(self.weight), self.bias)
-        return found
+        output: Tensor = self._conv_forward(
+            round_input(input), round_weight(self.weight), self.bias
+        )
+        return output
 
 
 class RoundingLinear(nn.Linear):

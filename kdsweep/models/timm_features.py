@@ -53,8 +53,8 @@ def _maps(
 ) -> Callable[[re.Match[str]], Features]:
     """A family whose maps are at the same paths in all of its networks; the hint is the second."""
     before = tuple(f"{path}:before_relu" for path in paths) if has_relu else None
-    found = Features(tuple(paths), embedding, paths[1], before)
-    return lambda match: found
+    features = Features(tuple(paths), embedding, paths[1], before)
+    return lambda match: features
 
 
 def _blocks(embedding: str) -> Callable[[re.Match[str]], Features]:

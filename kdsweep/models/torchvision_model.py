@@ -116,7 +116,7 @@ def download(weights: str) -> dict[str, Tensor]:
     import torchvision
 
     try:
-        found: dict[str, Tensor] = torchvision.models.get_weight(weights).get_state_dict(
+        state_dict: dict[str, Tensor] = torchvision.models.get_weight(weights).get_state_dict(
             progress=False, check_hash=True
         )
     except (OSError, RuntimeError) as error:
@@ -124,7 +124,7 @@ def download(weights: str) -> dict[str, Tensor]:
             f"the weights {weights} could not be downloaded ({error}): "
             "check the connection, or put the file into torch's hub folder by hand"
         ) from error
-    return found
+    return state_dict
 
 
 def untrained(name: str, in_shape: Shape, num_classes: int) -> nn.Module:

@@ -125,17 +125,17 @@ class SpecBuilder:
 
         Raises UserError with these and all others.
         """
-        found, requirements = CollectedErrors(), None
+        collected, requirements = CollectedErrors(), None
         keys = set(map(key_of, errors))
         if WEIGHING & keys:  # a term may be wrong because alpha is
-            found.messages += unknown_term_options(config)
+            collected.messages += unknown_term_options(config)
         else:
-            with found.of():
+            with collected.of():
                 requirements = _requirements(config)
         needs_teacher = requirements is None or requirements.needs_teacher
-        found.messages += self._checks.errors(config, needs_teacher=needs_teacher, known=keys)
-        found.messages = errors + about_other_keys(found.messages, errors)
-        found.raise_if_any()
+        collected.messages += self._checks.errors(config, needs_teacher=needs_teacher, known=keys)
+        collected.messages = errors + about_other_keys(collected.messages, errors)
+        collected.raise_if_any()
         assert requirements is not None, "there is no error"
         return requirements
 

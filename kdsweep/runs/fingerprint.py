@@ -91,12 +91,12 @@ def student_identity(student: Mapping[str, Any], digests: Mapping[str, str]) -> 
     path, start = student["checkpoint"], student["start"]
     rest = {k: v for k, v in student.items() if k not in ELSEWHERE}
     rest["model"] = without_added_of_model(student["model"])
-    found = {**rest, "checkpoint": None if path is None else digests[path]}
+    identity = {**rest, "checkpoint": None if path is None else digests[path]}
     if start is not None:  # so that an earlier run is the same without the key
-        found |= {"start": digests[start], "start_match": student["start_match"]}
+        identity |= {"start": digests[start], "start_match": student["start_match"]}
     if student["image_size"] is not None:
-        found["image_size"] = student["image_size"]
-    return found
+        identity["image_size"] = student["image_size"]
+    return identity
 
 
 def _digest(text: str) -> str:

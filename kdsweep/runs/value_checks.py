@@ -34,7 +34,7 @@ class ValueChecks:
     """Checks the values of the runs of a sweep, those that runs share only once."""
 
     def __init__(self) -> None:
-        self._found: dict[str, list[str]] = {}
+        self._errors: dict[str, list[str]] = {}
 
     def errors(
         self, config: RunConfig, *, needs_teacher: bool, known: Collection[str] = ()
@@ -48,29 +48,29 @@ class ValueChecks:
         """
         too_large = sorted(key for key in known if ".model." in key)
         data, tracking, trainer = config.dataset, config.tracking, config.trainer
-        found = self._once(partial(refuse_options, data), to_values(data))
-        found += self._once(partial(_refuse_tracking, tracking), to_values(tracking))
+        errors = self._once(partial(refuse_options, data), to_values(data))
+        errors += self._once(partial(_refuse_tracking, tracking), to_values(tracking))
         for key, model in _models(config).items():
-            found += self._once(partial(_refuse_model, model, key, too_large), [model, key])
-        found += _stage_errors(config)
-        found += self._once(
+            errors += self._once(partial(_refuse_model, model, key, too_large), [model, key])
+        errors += _stage_errors(config)
+        errors += self._once(
             partial(_refuse_trainer, config),
             [config.optimizer, config.schedule, to_values(trainer)],
         )
         if needs_teacher:
             read = [to_values(config.teacher), to_values(data.augment)]
-            found += self._once(partial(_refuse_teachers, config, too_large), read)
-        return found
+            errors += self._once(partial(_refuse_teachers, config, too_large), read)
+        return errors
 
     def _once(self, check: "partial[None]", values: Any) -> list[str]:
         """The messages of a check, which reads these values and nothing else."""
         key = json.dumps([check.func.__name__, values], default=str)
-        if key not in self._found:
+        if key not in self._errors:
             errors = CollectedErrors()
             with errors.of():
                 check()
-            self._found[key] = errors.messages
-        return list(self._found[key])
+            self._errors[key] = errors.messages
+        return list(self._errors[key])
 
 
 def about_other_keys(messages: Sequence[str], known: Sequence[str]) -> list[str]:

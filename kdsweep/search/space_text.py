@@ -36,15 +36,15 @@ def space_changes(
 
 
 def _by_key(space: Mapping[str, str]) -> dict[str, str]:
-    found = {}
+    by_key = {}
     for name, text in space.items():
         positions = POSITIONS.fullmatch(name)
         if positions is not None:
             values = ast.literal_eval(f"[{positions['values']}]")
-            found[positions["key"]] = f"choice({_listed(values)})"
+            by_key[positions["key"]] = f"choice({_listed(values)})"
         else:
-            found[name] = distribution_text(text)
-    return found
+            by_key[name] = distribution_text(text)
+    return by_key
 
 
 def dimension_text(dimension: Dimension) -> str:

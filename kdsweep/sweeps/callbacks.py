@@ -77,11 +77,11 @@ class SweepSummaryCallback(Callback):
             return
         folder = Path(config.hydra.runtime.output_dir) / (config.hydra.output_subdir or ".hydra")
         for path in folder.glob("*.yaml"):  # Hydra has just written them
-            found = OmegaConf.load(path)
-            before = OmegaConf.to_yaml(found)
-            if isinstance(found, DictConfig):
-                hide_passwords(found)
-            if (text := OmegaConf.to_yaml(found)) != before:
+            written = OmegaConf.load(path)
+            before = OmegaConf.to_yaml(written)
+            if isinstance(written, DictConfig):
+                hide_passwords(written)
+            if (text := OmegaConf.to_yaml(written)) != before:
                 path.write_text(text, encoding="utf-8")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
@@ -121,8 +121,8 @@ def _refuse_nothing(config: DictConfig) -> None:
 def _refuse_words(config: DictConfig) -> None:
     """Refuse sweeps that no job could be composed of, before the sweep has a folder."""
     loader = GlobalHydra.instance().config_loader()
-    if found := sweep_refusals(config, command_words(config), loader):
-        raise UserError("\n".join(found))
+    if sentences := sweep_refusals(config, command_words(config), loader):
+        raise UserError("\n".join(sentences))
 
 
 def _refuse_password_in_log(config: DictConfig) -> None:

@@ -142,5 +142,5 @@ def _runs_in(folder: Path, numbers: Iterable[str] | None) -> dict[str, str]:
     """number -> fingerprint of those of these runs (None: all) that a sweep's folder has."""
     if numbers is None:
         numbers = [path.name for path in folder.glob("[0-9]*") if path.name.isdigit()]
-    found = {number: read_fingerprint(folder / number) for number in numbers}
-    return {number: known for number, known in found.items() if known is not None}
+    by_number = {number: read_fingerprint(folder / number) for number in numbers}
+    return {number: known for number, known in by_number.items() if known is not None}

@@ -49,9 +49,9 @@ def sync_folder(folder: Path, target: Target) -> str:
     store cannot be used.
     """
     folder = run_dir.real_folder(Path(os.path.abspath(folder)))
-    found = [path.parent for path in folder.rglob(run_dir.RUN)]
-    found.sort(key=lambda run: run_dir.by_number(str(run)))
-    configs = {run: config for run in found if (config := _config(run)) is not None}
+    run_folders = [path.parent for path in folder.rglob(run_dir.RUN)]
+    run_folders.sort(key=lambda run: run_dir.by_number(str(run)))
+    configs = {run: config for run in run_folders if (config := _config(run)) is not None}
     runs = list(configs)
     if not runs:
         raise UserError(f"FOLDER must be the folder of a run or a sweep, got {folder}")

@@ -67,7 +67,7 @@ def read_records(files: Iterable[Path]) -> Records:
 
     A warning names it. Files with other names than those of records are ignored.
     """
-    found: Records = {}
+    records: Records = {}
     for path in files:
         name = path.stem
         if name not in RECORD_TYPES and not name.startswith(EXPORT):
@@ -78,8 +78,8 @@ def read_records(files: Iterable[Path]) -> Records:
         except (OSError, ValueError) as error:
             warn_once(f"{path} is passed over: {error}", path.absolute())
         else:
-            found[name] = content
-    return found
+            records[name] = content
+    return records
 
 
 def _check(name: str, content: Mapping[str, Any]) -> None:

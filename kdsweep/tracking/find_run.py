@@ -75,8 +75,8 @@ def find_local_run(word: str, key: str = "RUN") -> Path | None:
         return only_run(sweep, key)
     if (folder := named_folder(word)) is not None:
         return _in_folder(run_dir.real_folder(folder), key)
-    if found := recorded_as(word):
-        return _single(word, found, key)
+    if folders := recorded_as(word):
+        return _single(word, folders, key)
     if (sweep := find_sweep(word)) is not None:
         return only_run(sweep, key)
     if SHORT_ID.fullmatch(word):
@@ -117,24 +117,24 @@ def _in_folder(folder: Path, key: str) -> Path:
 def recorded_as(word: str) -> list[Path]:
     """The folders here of the runs with this id, fingerprint or name."""
     notes = [path for top in (MULTIRUN, STORE) for path in top.glob(f"**/{run_dir.RUN}")]
-    found = []
+    folders = []
     for folder in sorted(note.parent for note in notes):
         known = read_run_metadata(folder) or {}
         run_id = str(known.get("mlflow_run_id") or "")
         by_id = SHORT_ID.fullmatch(word) is not None and run_id.startswith(word)
         if by_id or word in (known.get("fingerprint"), known.get("name")):
-            found.append(folder)
-    return found
+            folders.append(folder)
+    return folders
 
 
-def _single(word: str, found: list[Path], key: str) -> Path:
-    if len(found) > 1:
-        more = f" and {len(found) - 5} more" if len(found) > 5 else ""
+def _single(word: str, folders: list[Path], key: str) -> Path:
+    if len(folders) > 1:
+        more = f" and {len(folders) - 5} more" if len(folders) > 5 else ""
         raise UserError(
             f"{key} must be a single run, got {word}, which is in"
-            f" {', '.join(map(str, found[:5]))}{more}"
+            f" {', '.join(map(str, folders[:5]))}{more}"
         )
-    return found[0]
+    return folders[0]
 
 
 def find_mlflow_run(word: str, store: MLflowStore, key: str = "RUN") -> "Run":

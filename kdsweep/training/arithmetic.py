@@ -51,11 +51,11 @@ class NetworkKind(NamedTuple):
     @classmethod
     def of_all(cls, kinds: Iterable["NetworkKind"]) -> "NetworkKind":
         """One kind for networks that are to have the same precision and format."""
-        found = list(kinds)
-        faults = (kind.fault for kind in found if kind.fault is not None)
+        listed = list(kinds)
+        faults = (kind.fault for kind in listed if kind.fault is not None)
         return NetworkKind(
-            any(kind.convolutions for kind in found),
-            any(kind.depthwise for kind in found),
+            any(kind.convolutions for kind in listed),
+            any(kind.depthwise for kind in listed),
             next(faults, None),
         )
 

@@ -109,8 +109,8 @@ class DeviceGroup:
         counts = self.counts(count)
 
         def whole(rows: Tensor) -> Tensor:
-            found: Tensor = GatherRows.apply(rows, counts, self.rank)
-            return found
+            rows_of_all: Tensor = GatherRows.apply(rows, counts, self.rank)
+            return rows_of_all
 
         return Output(
             whole(output.logits),

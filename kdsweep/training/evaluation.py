@@ -41,14 +41,14 @@ class Split:
         Float64 scalars on the device. Means are summed in float64; the summands are float32.
         """
         correct = scores.predicted == self.labels
-        found = {
+        readings = {
             "acc": correct.double().mean(),
             "loss": scores.loss.mean(dtype=torch.float64),
             "ece": _calibration_error(scores.confidence, correct),
         }
         if teacher_predicted is not None:
-            found["agreement"] = (scores.predicted == teacher_predicted).double().mean()
-        return {f"{self.name}/{key}": value for key, value in found.items()}
+            readings["agreement"] = (scores.predicted == teacher_predicted).double().mean()
+        return {f"{self.name}/{key}": value for key, value in readings.items()}
 
 
 def image_scores(logits: Tensor, labels: Tensor) -> ImageScores:

@@ -46,16 +46,16 @@ def foldable_pairs(model: nn.Module) -> list[Pair]:
     calls = Counter(id(_called(node, model)) for node in graph.nodes)
     names = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
     read = {_owner(str(node.target)) for node in graph.nodes if node.op == "get_attr"}
-    found = [
+    pairs = [
         Pair(str(node.args[0].target), str(node.target))
         for node in graph.nodes
         if _is_foldable(node, model, calls)
         and names[id(_called(node, model))] == 1
         and not read & {node.target, node.args[0].target}
     ]
-    if not found:
+    if not pairs:
         raise ValueError("a BatchNorm that directly follows a convolution")
-    return found
+    return pairs
 
 
 def _is_foldable(node: fx.Node, model: nn.Module, calls: "Counter[int]") -> bool:

@@ -73,8 +73,8 @@ def layer_numbers(model: nn.Module) -> dict[str, int]:
         from timm.models import group_parameters
 
         matcher: Any = model.group_matcher
-        found: dict[str, int] = group_parameters(model, matcher(), reverse=True)
-        return found
+        of_timm: dict[str, int] = group_parameters(model, matcher(), reverse=True)
+        return of_timm
     numbers = {name: 0 for name, _ in model.named_parameters()}
     number = -1
     for path, part in _parts(model):

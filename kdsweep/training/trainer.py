@@ -119,13 +119,13 @@ def fit(
             students = students_of(trained)
             models = [model for student in students for model in student.models]
             group.synchronize(models, [student.objective for student in students])
-            found = read_epoch(students, splits, teacher)
+            readings = read_epoch(students, splits, teacher)
             group.raise_if_lost()  # else numbers that are none would be recorded
-            for student, metrics in found.items():
+            for student, metrics in readings.items():
                 student.seconds += seconds
                 metrics["images_per_second"] = stream.images_per_epoch / seconds
             for one in trained:
-                finish_epoch(one, found, record)
+                finish_epoch(one, readings, record)
             share_failures(everything, group)
             for failed in (one for one in online if one.failure is not None):
                 for unit in units:  # a teacher may fail by diverging; its students fail with it
@@ -213,12 +213,12 @@ def read_epoch(
 
 
 def finish_epoch(
-    unit: CohortUnit, found: Mapping[Student, Mapping[str, float]], record: Record
+    unit: CohortUnit, readings: Mapping[Student, Mapping[str, float]], record: Record
 ) -> None:
     """Record the metrics of an epoch; if one of the students has diverged, all of them fail."""
     metrics_of: dict[Student, dict[str, float]] = {}
     for student in unit.students:
-        metrics = metrics_of[student] = student.end_epoch(found[student])
+        metrics = metrics_of[student] = student.end_epoch(readings[student])
         if (acc := metrics.get("val/acc")) is not None:
             student.best_acc = max(acc, student.best_acc or 0.0)
         if not math.isfinite(metrics.get("val/loss", 0.0)):
@@ -264,8 +264,8 @@ def measure(
 
 def raw_readings(split: Split, scores: ImageScores) -> Readings:
     """`val/acc_raw` and `val/loss_raw`: the figures without the average of the weights."""
-    found = split.readings(scores)
-    return {f"{split.name}/{key}_raw": found[f"{split.name}/{key}"] for key in ("acc", "loss")}
+    readings = split.readings(scores)
+    return {f"{split.name}/{key}_raw": readings[f"{split.name}/{key}"] for key in ("acc", "loss")}
 
 
 def student_logits(students: Sequence[Student], split: Split) -> list[torch.Tensor]:

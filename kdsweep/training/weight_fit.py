@@ -44,21 +44,21 @@ def differences(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[
     both = [name for name in own if name in given]
     shapes = [name for name in both if own[name].shape != given[name].shape]
     types = [name for name in both if own[name].is_floating_point() > _is_plain_float(given[name])]
-    found = []
+    faults = []
     if missing:
-        found.append(f"lacks {first_names(missing)}, which the model has")
+        faults.append(f"lacks {first_names(missing)}, which the model has")
     if unknown:
-        found.append(f"has {first_names(unknown)}, which the model lacks")
+        faults.append(f"has {first_names(unknown)}, which the model lacks")
     if shapes:
         name, more = min(shapes), len(shapes) - 1
         shape, needed = tuple(given[name].shape), tuple(own[name].shape)
         also = f" ({more} more of another shape)" if more else ""
-        found.append(f"has {name!r} of shape {shape}, the model needs {needed}{also}")
+        faults.append(f"has {name!r} of shape {shape}, the model needs {needed}{also}")
     if types:
         name, more = min(types), len(types) - 1
         also = f" ({more} more of another type)" if more else ""
-        found.append(f"has {name!r} as {type_name(given[name])}, the model needs floats{also}")
-    return found
+        faults.append(f"has {name!r} as {type_name(given[name])}, the model needs floats{also}")
+    return faults
 
 
 def _is_plain_float(tensor: Tensor) -> bool:

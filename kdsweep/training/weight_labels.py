@@ -26,11 +26,11 @@ def class_labels(word: str) -> tuple[str, ...] | None:
     A file that cannot be read has none: it is refused when its weights are loaded.
     """
     path, _ = split_selection(word)
-    found = _metadata(path) or _next_to(path)
-    if found is None and path.name in OF_A_FOLDER:
+    names = _metadata(path) or _next_to(path)
+    if names is None and path.name in OF_A_FOLDER:
         return class_names_in(path.parent)
-    are_names = isinstance(found, list) and all(isinstance(name, str) for name in found)
-    return tuple(found) if are_names else None
+    are_names = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    return tuple(names) if are_names else None
 
 
 def write_labels(file: Path, labels: Sequence[str] | None) -> None:

@@ -76,13 +76,13 @@ class Part(NamedTuple):
     def weights(self) -> dict[str, Tensor]:
         """Those that the network takes, by its own names."""
         names, new, expected = self.naming.names.items(), self.zeroed, self.naming.expected
-        found = {
+        weights = {
             own: self.tensors[name]
             for own, name in names
             if name in self.tensors and name not in new
         }
         resampled = [(own, name) for own, name in names if name in self.resampled]
-        return found | {own: resample(expected[name], found[own]) for own, name in resampled}
+        return weights | {own: resample(expected[name], weights[own]) for own, name in resampled}
 
     @property
     def resampled(self) -> list[str]:
@@ -181,9 +181,9 @@ def namings(model: nn.Module, head: Collection[str] = (), resamples: bool = Fals
     """The names that a file may have for the tensors of a network, its own first."""
     own = model.state_dict()
     positions = [name for name, tensor in own.items() if resamples and is_positions(name, tensor)]
-    found = {"": {name: name for name in own}}
+    by_origin = {"": {name: name for name in own}}
     if names := repdistiller_names(model, list(own)):
-        found[ORIGIN] = names
+        by_origin[ORIGIN] = names
     return [
         Naming(
             origin,
@@ -192,7 +192,7 @@ def namings(model: nn.Module, head: Collection[str] = (), resamples: bool = Fals
             frozenset(names.get(name, name) for name in head),  # a network may lack a file's head
             frozenset(names[name] for name in positions),
         )
-        for origin, names in found.items()
+        for origin, names in by_origin.items()
     ]
 
 
@@ -203,13 +203,13 @@ def matching_part(
 
     Raises ValueError, naming them, if several fit that are not equal.
     """
-    found = [
+    parts = [
         part
         for where, tensors in mappings(tree)
         for naming in known
         for part in _by_prefix(where, tensors, naming)
     ]
-    candidates = found if selected is None else _selected(found, selected, path)
+    candidates = parts if selected is None else _selected(parts, selected, path)
     fitting = [part for part in candidates if not part.differences]
     if not fitting:
         return _closest(candidates, known[0], tree, path)
@@ -271,10 +271,10 @@ def _closest(candidates: Sequence[Part], naming: Naming, tree: Any, path: Path) 
     """The part that has most of the network's names, else the largest one."""
     if candidates:
         return max(candidates, key=lambda part: part.matching)
-    found = [Part(naming, where, "", tensors, (), []) for where, tensors in mappings(tree)]
-    if not found:
+    parts = [Part(naming, where, "", tensors, (), []) for where, tensors in mappings(tree)]
+    if not parts:
         raise ValueError(f"must hold a state dict of tensors, got {path}, which does not")
-    return max(found, key=lambda part: len(part.tensors))
+    return max(parts, key=lambda part: len(part.tensors))
 
 
 def _same(one: Part, other: Part) -> bool:

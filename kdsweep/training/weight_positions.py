@@ -64,27 +64,27 @@ def _largest(tree: Any, path: Path, selected: str | None) -> tuple[str, Mapping[
 
     Raises ValueError if there is none, or another one of its size with other weights.
     """
-    found = dict(mappings(tree))
+    by_place = dict(mappings(tree))
     if selected is not None:
-        places = ", ".join(filter(None, found)) or "the whole file"
-        if selected not in found:
+        places = ", ".join(filter(None, by_place)) or "the whole file"
+        if selected not in by_place:
             raise ValueError(
                 f"must name a mapping of tensors in {path}, {places}, got {path}:{selected}"
             )
-        found = {selected: found[selected]}
-    if not found:
+        by_place = {selected: by_place[selected]}
+    if not by_place:
         raise ValueError(f"must hold a state dict of tensors, got {path}, which does not")
-    most = max(len(tensors) for tensors in found.values())
-    largest = [place for place, tensors in found.items() if len(tensors) == most]
+    most = max(len(tensors) for tensors in by_place.values())
+    largest = [place for place, tensors in by_place.items() if len(tensors) == most]
     place, *others = largest
     for other in others:
-        pairs = zip(found[place].values(), found[other].values(), strict=True)
+        pairs = zip(by_place[place].values(), by_place[other].values(), strict=True)
         if not all(torch.equal(*pair) for pair in pairs):
             raise ValueError(
                 f"must be one network's weights, got {path}, in which {place!r} and {other!r} have"
                 f" {most} tensors each and differ; {path}:{other} selects one"
             )
-    return place, found[place]
+    return place, by_place[place]
 
 
 def _is_of_other_classes(own: Tensor, given: Tensor) -> bool:

@@ -34,10 +34,10 @@ class OtherUnits:
     def of_runs(self, fingerprints: Collection[str]) -> list[UnitFile]:
         """Those in which any of these runs is trained."""
         self._read_new()
-        found = (
+        selected = (
             n for n, (_, *runs) in self._keys.items() if not set(runs).isdisjoint(fingerprints)
         )
-        return self._open([*found])
+        return self._open([*selected])
 
     def _read_new(self) -> None:
         for number in numbers(self._folder):
@@ -48,7 +48,7 @@ class OtherUnits:
                 self._keys[number] = (unit.role, *(run.fingerprint for run in unit.runs))
 
     def _open(self, candidates: Iterable[int]) -> list[UnitFile]:
-        found = []
+        units = []
         for number in candidates:
             try:
                 unit = read_unit(self._folder, number)
@@ -57,8 +57,8 @@ class OtherUnits:
             last = attempt.latest(self._folder, number)
             is_over = last is not None and last.state in (attempt.DONE, attempt.WITHDRAWN)
             if not is_over and lacking(self._folder, unit, again=last is None):
-                found.append(unit)
-        return found
+                units.append(unit)
+        return units
 
 
 def withdraw(units: Iterable[UnitFile], sweep: SweepLocation) -> None:

@@ -51,8 +51,8 @@ class EpochReports:
     def look(self) -> None:
         """Report the epochs that are new, and request that runs stop."""
         for folder in self._followed:
-            if (found := self._report(folder)) is not None and not (folder / REQUEST).exists():
-                write_json_atomic(folder / REQUEST, found)
+            if (report := self._report(folder)) is not None and not (folder / REQUEST).exists():
+                write_json_atomic(folder / REQUEST, report)
 
     def release(self, targets: Iterable[RunTarget]) -> None:
         """These runs are over; what is new of them is still reported."""

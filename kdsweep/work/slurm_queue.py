@@ -115,7 +115,7 @@ def jobs_named(prefix: str) -> dict[int, Job]:
     """
     mine = ["--array", f"--user={os.getuid()}", "--states=all"]
     output = call("squeue", "--noheader", *mine, f"--format={FORMAT}")
-    found: dict[int, Job] = {}
+    jobs: dict[int, Job] = {}
     for line in output.splitlines():
         id, name, index, state, node = line.strip().split("|")
         base = name.removeprefix(prefix)
@@ -123,9 +123,9 @@ def jobs_named(prefix: str) -> dict[int, Job]:
             continue
         number = int(base) + (int(index) if index.isdecimal() else 0)
         job = Job(id, state, node)
-        if number not in found or job.rank > found[number].rank:
-            found[number] = job
-    return found
+        if number not in jobs or job.rank > jobs[number].rank:
+            jobs[number] = job
+    return jobs
 
 
 def cancel(ids: Sequence[str]) -> None:

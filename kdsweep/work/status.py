@@ -110,10 +110,10 @@ def _run_states(folder: Path, note: Mapping[str, Any]) -> Counter[str]:
     """How many runs of a sweep there are of each state."""
     names = {"FINISHED": DONE, "RUNNING": RUNNING, "FAILED": FAILED}
     rows = collect(folder)
-    found = Counter(names.get(row["status"], str(row["status"]).lower()) for row in rows)
+    counts = Counter(names.get(row["status"], str(row["status"]).lower()) for row in rows)
     if (queued := len(note["fingerprints"]) - len(rows)) > 0:
-        found[QUEUED] = queued
-    return found
+        counts[QUEUED] = queued
+    return counts
 
 
 def _seconds_left(
@@ -188,9 +188,9 @@ def _where(one: UnitStatus) -> str:
     return f"{one.record.place}{silent}"
 
 
-def _counts(found: Counter[str]) -> str:
-    names = [*ORDER, *sorted(found.keys() - set(ORDER))]
-    return ", ".join(f"{found[name]} {name}" for name in names if found[name]) or "none"
+def _counts(counts: Counter[str]) -> str:
+    names = [*ORDER, *sorted(counts.keys() - set(ORDER))]
+    return ", ".join(f"{counts[name]} {name}" for name in names if counts[name]) or "none"
 
 
 def _is_at_work(note: Mapping[str, Any]) -> bool:

@@ -70,15 +70,15 @@ def class_folder(
 
 def flat_files(folder: Path, skipped: SkippedFiles) -> list[str]:
     """The paths of the images in a folder itself, in the order of their names."""
-    found = []
+    paths = []
     for entry in visible_entries(folder):
         if is_folder(entry):
             continue
         if (kind := kind_of(entry)) in image_endings():
-            found.append(entry.path)
+            paths.append(entry.path)
         else:
             skipped.add(kind, entry.path)
-    return found
+    return paths
 
 
 def _check_names(folder: Path, there: Sequence[str], names: Sequence[str], known: str) -> None:
@@ -101,8 +101,8 @@ def _listing(folder: Path, names: Sequence[str], root: Path, published: str | No
             kind = kind_of(entry)
             skipped.add(OUTSIDE if kind in image_endings() else kind, entry.path)
     classes = [_ClassFolder(folder / name, root, skipped, marks) for name in names]
-    found = chain.from_iterable(map(_ClassFolder.search, classes))
-    for _ in with_lines(found, f"searching {folder.name} for images"):
+    files = chain.from_iterable(map(_ClassFolder.search, classes))
+    for _ in with_lines(files, f"searching {folder.name} for images"):
         pass
     has_links |= any(one.has_links for one in classes)
     # Real paths need much memory, and matter only where links lead to them.
@@ -199,8 +199,8 @@ class _ClassFolder:
                 arrays.append(np.array([os.fsencode(os.path.relpath(path, self.root))]))
         if len(arrays) < 2:  # in the order of their names already
             return arrays[0] if arrays else np.empty(0, "S1")
-        found = [path for array in arrays for path in array.tolist()]
-        return np.array(sorted(found, key=_in_order_of_folders))
+        paths = [path for array in arrays for path in array.tolist()]
+        return np.array(sorted(paths, key=_in_order_of_folders))
 
 
 def _in_order_of_folders(path: bytes) -> list[str]:

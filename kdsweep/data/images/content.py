@@ -95,8 +95,8 @@ def _content_digest(
     digest = hashlib.sha256()
     if is_hashed(parts, stamps):
         images = {name: part.images for name, part in parts.items()}
-        found = file_digests(images, cache, stamps)
-        contents = {name: _in_hex(of_part) for name, of_part in found.items()}
+        digests = file_digests(images, cache, stamps)
+        contents = {name: _in_hex(of_part) for name, of_part in digests.items()}
     else:
         contents = {name: [*map(str, some)] for name, some in _sizes(parts, stamps).items()}
     for name, (of_part, labels) in parts.items():

@@ -81,7 +81,7 @@ class ImageFiles:
             rows = slice(first, first + AT_A_TIME)
             paths: list[bytes] = self._relative[rows].tolist()
             stats = [os.stat(above + path) for path in paths]
-            marks[rows] = [(found.st_size, found.st_mtime_ns, found.st_ctime_ns) for found in stats]
+            marks[rows] = [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
             return paths
 
         def looked() -> Iterator[list[bytes]]:

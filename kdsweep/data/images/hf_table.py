@@ -72,7 +72,7 @@ class TableImages:
             stats = [os.stat(file) for file in self._files]
         except OSError:  # one was removed after it was opened
             return None
-        marks = [(found.st_size, found.st_mtime_ns, found.st_ctime_ns) for found in stats]
+        marks = [(stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) for stat in stats]
         if not are_settled(np.array(marks, np.int64), time.time_ns()).all():
             return None
         rows = hashlib.sha256(self._rows.tobytes()).hexdigest()

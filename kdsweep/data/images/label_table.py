@@ -185,8 +185,8 @@ def _named(known: Sequence[str], names: Sequence[str]) -> int | None:
 
 
 def _column_of_files(table: Path, line: Sequence[str], finder: ImageFinder) -> int | None:
-    found = (n for n, cell in enumerate(line) if cell and finder.find(cell, None, table))
-    return next(found, None)
+    columns = (n for n, cell in enumerate(line) if cell and finder.find(cell, None, table))
+    return next(columns, None)
 
 
 def _column_of_splits(

@@ -42,12 +42,12 @@ def part_folders(home: Path) -> dict[str, Path]:
 
     Raises ValueError if a part has several folders.
     """
-    found: dict[str, list[str]] = {part: [] for part in PARTS}
+    by_part: dict[str, list[str]] = {part: [] for part in PARTS}
     for name in folder_names(home):
         if (part := part_named(name)) is not None:
-            found[part].append(name)
+            by_part[part].append(name)
     folders = {}
-    for part, names in found.items():
+    for part, names in by_part.items():
         if len(names) > 1:
             there = sorted(names, key=lambda name: (name not in PARTS[part], name))
             raise ValueError(
@@ -110,7 +110,7 @@ def class_folders(folders: Mapping[str, Path], nested: bool | None) -> dict[str,
     if nested is False:
         return plain
     paths = {part: _paths_of_images(folder, plain[part]) for part, folder in folders.items()}
-    named = {part: tuple(sorted(map(str, found))) for part, found in paths.items()}
+    named = {part: tuple(sorted(map(str, names))) for part, names in paths.items()}
     if nested:
         return named
     train = paths["train"]
@@ -125,7 +125,7 @@ def class_folders(folders: Mapping[str, Path], nested: bool | None) -> dict[str,
             "dataset.root must hold images in every class folder, got"
             f" {folders['train'] / min(empty)} without any"
         )
-    if any(found != named["train"] for found in named.values()) and len({*plain.values()}) == 1:
+    if any(names != named["train"] for names in named.values()) and len({*plain.values()}) == 1:
         return _with_line(plain, folders, "the folders below them differ between parts")
     warn_once(
         f"dataset.root: the classes of {folders['train']} are the folders that hold images, such as"

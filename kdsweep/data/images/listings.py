@@ -45,8 +45,8 @@ class Listing(NamedTuple):
 
 def mark_of(folder: str | Path) -> FolderMark:
     """A folder as it is now. Raises OSError if there is none."""
-    found = os.stat(folder)
-    return os.fspath(folder), found.st_ino, found.st_mtime_ns, found.st_ctime_ns
+    stat = os.stat(folder)
+    return os.fspath(folder), stat.st_ino, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 class KeptListing:

@@ -62,21 +62,21 @@ class TrainingViews:
         def generator(name: str) -> torch.Generator:
             return torch.Generator().manual_seed(derive(name, *seed))
 
-        found: dict[str, Sequence[Any]] = {}
+        params: dict[str, Sequence[Any]] = {}
         if self.crop is not None:
             boxes = self.crop.draw(count, image, generator("random_resized_crop"))
-            found["crop"] = boxes[index].split(sizes)
+            params["crop"] = boxes[index].split(sizes)
         if self.policy is not None:
             drawn = self.policy.draw(count, size, generator("auto_augment"))
-            found["policy"] = drawn.rows(index).batches(sizes, device)
+            params["policy"] = drawn.rows(index).batches(sizes, device)
         if self.jitter is not None:
             drawn = self.jitter.draw(count, generator("color_jitter"))
-            found["jitter"] = drawn.rows(index).batches(sizes, device)
+            params["jitter"] = drawn.rows(index).batches(sizes, device)
         if self.erasing is not None:
             boxes = self.erasing.draw(count, size, generator("random_erasing"))[index]
-            found["erased"] = boxes.to(device, non_blocking=True).split(sizes)
+            params["erased"] = boxes.to(device, non_blocking=True).split(sizes)
         return [
-            ViewParams(**{name: drawn[number] for name, drawn in found.items()})
+            ViewParams(**{name: drawn[number] for name, drawn in params.items()})
             for number in range(len(parts))
         ]
 

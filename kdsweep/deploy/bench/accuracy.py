@@ -48,9 +48,9 @@ class AccuracyOnTest:
         try:
             config = json.dumps(to_values(recorded_config(folder).dataset), sort_keys=True)
             if (config, inputs) not in self._of_config:
-                found = images_of_dataset(dataset_of_run(classifier, folder), "test")
-                assert found is not None, "every data set has test images"
-                self._of_config[config, inputs] = self._of_input[inputs] = found
+                images = images_of_dataset(dataset_of_run(classifier, folder), "test")
+                assert images is not None, "every data set has test images"
+                self._of_config[config, inputs] = self._of_input[inputs] = images
         except UserError as error:
             warn_once(f"the accuracy of {folder} is not measured: {error}", str(folder))
             return None

@@ -40,7 +40,7 @@ def measure_speed(
     runtimes: Mapping[str, Runtime], shapes: Mapping[str, tuple[int, int, int]]
 ) -> dict[str, Speed]:
     """Every model, with batches of random numbers of its shape (channels, H, W)."""
-    found: dict[str, dict[int, float]] = {name: {} for name in runtimes}
+    medians: dict[str, dict[int, float]] = {name: {} for name in runtimes}
     generator = np.random.default_rng(0)
     remaining = dict(runtimes)
     for size in SIZES:
@@ -50,7 +50,7 @@ def measure_speed(
         }
         times = interleaved(calls, SECONDS) if calls else {}
         for name, seconds in times.items():
-            found[name][size] = seconds
+            medians[name][size] = seconds
             if 4 * seconds > LONGEST:
                 del remaining[name]
-    return {name: Speed(seconds) for name, seconds in found.items()}
+    return {name: Speed(seconds) for name, seconds in medians.items()}

@@ -85,8 +85,8 @@ def compare(
         logits = network(inputs)
         of_network.append(softmax(logits) if inside else logits)
         of_file.append(run(channels_last(pixels) if inside else inputs))
-    expected, found = np.concatenate(of_network), np.concatenate(of_file)
-    difference = float(np.abs(expected - found).max())
+    expected, actual = np.concatenate(of_network), np.concatenate(of_file)
+    difference = float(np.abs(expected - actual).max())
     allowed = ALLOWED * max(1.0, float(np.abs(expected).max()) / ORDINARY)
     if difference > allowed:
         rounding = own_rounding(classifier, images, expected, inside=inside)
@@ -94,10 +94,10 @@ def compare(
     return Check(
         images=images.name,
         count=len(images),
-        same_class=int((expected.argmax(1) == found.argmax(1)).sum()),
+        same_class=int((expected.argmax(1) == actual.argmax(1)).sum()),
         largest_difference=difference,
         allowed_difference=allowed,
-        accuracy=accuracy(found, images.labels),
+        accuracy=accuracy(actual, images.labels),
         torch_accuracy=accuracy(expected, images.labels),
     )
 
@@ -134,8 +134,10 @@ def channels_last(pixels: Tensor) -> NDArray[np.uint8]:
 def softmax(logits: NDArray[Any]) -> NDArray[np.float32]:
     """Probabilities (N, C) of logits (N, C), computed in float64."""
     exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    found: NDArray[np.float32] = (exponentials / exponentials.sum(1, keepdims=True)).astype("f4")
-    return found
+    probabilities: NDArray[np.float32] = (exponentials / exponentials.sum(1, keepdims=True)).astype(
+        "f4"
+    )
+    return probabilities
 
 
 def accuracy(outputs: NDArray[np.float32], labels: Tensor | None) -> float | None:

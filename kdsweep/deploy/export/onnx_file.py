@@ -31,7 +31,7 @@ def to_onnx(program: ExportedProgram, output: str, opset: int = OPSET) -> "Model
     """
     require_packages()
     with silenced(), refusing("torch.onnx"):
-        found = torch.onnx.export(
+        exported = torch.onnx.export(
             program,
             dynamo=True,
             opset_version=opset,
@@ -40,8 +40,8 @@ def to_onnx(program: ExportedProgram, output: str, opset: int = OPSET) -> "Model
             external_data=False,
             verbose=False,
         )
-        assert found is not None
-        model: ModelProto = found.model_proto
+        assert exported is not None
+        model: ModelProto = exported.model_proto
     _name_batch(model)
     _drop_traces(model)
     return model

@@ -47,9 +47,9 @@ def earlier_variants(
         if method in without:
             continue
         with _damage_is_a_warning():
-            found = _int8(classifier, folder, method) or _rounded(classifier, folder, method)
-            if found is not None:
-                yield found
+            variant = _int8(classifier, folder, method) or _rounded(classifier, folder, method)
+            if variant is not None:
+                yield variant
 
 
 def earlier_aware(run: Path) -> list[Variant]:

@@ -61,7 +61,7 @@ def measure(
     first = normalized(preprocessing, next(images.batches(1)))
     # The names are those of a table, and unique.
     seconds = interleaved({variant.name: partial(variant.run, first) for variant in variants})
-    predicted = [found.argmax(1) for found in logits]
+    predicted = [output.argmax(1) for output in logits]
     correct = [_correct(classes, images) for classes in predicted]
     measured = []
     for variant, classes, right in zip(variants, predicted, correct, strict=True):
@@ -86,5 +86,5 @@ def measure(
 def _correct(classes: NDArray[Any], images: EvaluationImages) -> NDArray[np.bool_] | None:
     if images.labels is None:
         return None
-    found: NDArray[np.bool_] = classes == images.labels.cpu().numpy()
-    return found
+    correct: NDArray[np.bool_] = classes == images.labels.cpu().numpy()
+    return correct

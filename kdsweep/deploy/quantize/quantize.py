@@ -133,21 +133,21 @@ def _metrics(rows: Sequence[Measured], images: EvaluationImages) -> dict[str, fl
     return metrics
 
 
-def show(found: Quantized, console: "Console") -> None:
+def show(quantized: Quantized, console: "Console") -> None:
     """Print the table, what it was measured on, and where it was recorded."""
     from kdsweep.tracking.printing import print_line, print_table
 
-    print_table(console, table_of(found.rows))
-    for row in found.rows:
+    print_table(console, table_of(quantized.rows))
+    for row in quantized.rows:
         if row.calibration is not None:
             print_line(console, f"{row.name}: calibrated by {row.calibration}")
     print_line(
         console,
-        f"accuracy on {found.measured_on}; difference to torch fp32 in points, with its 95 %"
+        f"accuracy on {quantized.measured_on}; difference to torch fp32 in points, with its 95 %"
         " interval and McNemar's exact test; latency of one image with"
         f" {counted(torch.get_num_threads(), 'thread')}, the median of interleaved rounds",
     )
-    print_line(console, f"files in {found.folder}; {found.recorded}")
+    print_line(console, f"files in {quantized.folder}; {quantized.recorded}")
 
 
 def table_of(rows: Sequence[Measured]) -> "Table":

@@ -49,8 +49,8 @@ def find_head(model: nn.Module, images: Tensor, num_classes: int) -> str:
         model.train(was_training)
         for handle in handles:
             handle.remove()
-    found = [path for path, output in outputs.items() if _gives(output, logits)]
-    for path in found[:1] if len(found) == 1 else ():
+    heads = [path for path, output in outputs.items() if _gives(output, logits)]
+    for path in heads[:1] if len(heads) == 1 else ():
         if inputs[path].flatten(1).shape[1] == num_inputs(model.get_submodule(path)):
             return path
     raise ValueError("its logits are not the outputs of one linear layer")

@@ -38,8 +38,8 @@ class Check(NamedTuple):
 class Part:
     """A part of a config, and what its checks have found."""
 
-    def __init__(self, key: str, node: Mapping[str, Any], found: list[Check]) -> None:
-        self.key, self.node, self._found = key, node, found
+    def __init__(self, key: str, node: Mapping[str, Any], checks: list[Check]) -> None:
+        self.key, self.node, self._checks = key, node, checks
 
     @contextmanager
     def check(self, name: str) -> Iterator[None]:
@@ -57,7 +57,7 @@ class Part:
 
     def note(self, name: str, fault: str | None) -> None:
         """Note that a check passes, or why it fails."""
-        self._found.append(Check(self.key, str(self.node.get("_target_")), name, fault))
+        self._checks.append(Check(self.key, str(self.node.get("_target_")), name, fault))
 
     def made(self, make: Callable[[], Value], name: str = BUILDS) -> Value | None:
         """What is made; None, and a failed check, if it cannot be."""

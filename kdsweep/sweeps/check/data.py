@@ -43,13 +43,13 @@ def check_source(part: Part, dataset: DatasetConfig) -> None:
 
 
 def _tensors(data: SourceData) -> dict[str, Tensor]:
-    found = {}
+    tensors = {}
     for name, part in {"train": data.train, "val": data.val, "test": data.test}.items():
         if part is not None:
-            found[f"label of {name}"] = part.labels
+            tensors[f"label of {name}"] = part.labels
             if isinstance(part.images, Tensor):  # those on disk are identified by the digest
-                found[f"image of {name}"] = part.images
-    return found
+                tensors[f"image of {name}"] = part.images
+    return tensors
 
 
 def check_augmentation(part: Part, images: Tensor) -> None:

@@ -55,28 +55,28 @@ def check_words(words: Sequence[str]) -> list[Check]:
 
 def check_parts(config: RunConfig) -> list[Check]:
     """What is found of every part of a run: on the CPU, with a few training images."""
-    found: list[Check] = []
+    checks: list[Check] = []
     with torch.random.fork_rng():
-        for part in _independent_parts(config, found):
+        for part in _independent_parts(config, checks):
             part()
-        if any(check.fault is not None and check.key == "dataset.source" for check in found):
-            return found  # whose images the others need
+        if any(check.fault is not None and check.key == "dataset.source" for check in checks):
+            return checks  # whose images the others need
         # Its only step is one of the optimizer, and is not worth compiling.
         trainer = replace(config.trainer, device="cpu", accumulate=1, compile=False)
         cpu = replace(config, trainer=trainer)
         dataset = build_dataset(config.dataset, "cpu")
         batch = _batch(cpu, dataset)
-        _check_run(cpu, dataset, batch, found)
-    return found
+        _check_run(cpu, dataset, batch, checks)
+    return checks
 
 
-def _independent_parts(config: RunConfig, found: list[Check]) -> Iterator[Any]:
+def _independent_parts(config: RunConfig, checks: list[Check]) -> Iterator[Any]:
     """Checks that need no image."""
-    source = Part("dataset.source", config.dataset.source, found)
+    source = Part("dataset.source", config.dataset.source, checks)
     yield lambda: check_source(source, config.dataset)
-    optimizer = Part("optimizer", config.optimizer, found)
+    optimizer = Part("optimizer", config.optimizer, checks)
     yield lambda: check_optimizer(optimizer)
-    schedule = Part("schedule", config.schedule, found)
+    schedule = Part("schedule", config.schedule, checks)
     yield lambda: check_schedule(schedule, config.trainer.epochs)
 
 
@@ -92,15 +92,15 @@ def _batch(config: RunConfig, dataset: Dataset) -> Batch:
     return next(build_stream(small, dataset, "cpu").epoch(0))
 
 
-def _check_run(config: RunConfig, dataset: Dataset, batch: Batch, found: list[Check]) -> None:
+def _check_run(config: RunConfig, dataset: Dataset, batch: Batch, checks: list[Check]) -> None:
     """The parts that need images, then the run."""
     images = dataset.train.subset(batch.index).images
     for name, node in config.dataset.augment.own.items():
         if isinstance(images, torch.Tensor):
             images = images if dataset.view is None else dataset.view(images)
-            check_augmentation(Part(f"dataset.augment.own.{name}", node, found), images)
+            check_augmentation(Part(f"dataset.augment.own.{name}", node, checks), images)
     student = check_network(
-        Part("student.model", config.student.model, found),
+        Part("student.model", config.student.model, checks),
         dataset,
         batch,
         "student",
@@ -109,15 +109,15 @@ def _check_run(config: RunConfig, dataset: Dataset, batch: Batch, found: list[Ch
     teachers: dict[str, nn.Module] = {}
     if _needs_teacher(config):
         for key, network in _teacher_networks(config).items():
-            part, size = Part(f"{key}.model", network.model or {}, found), network.image_size
+            part, size = Part(f"{key}.model", network.model or {}, checks), network.image_size
             if (teacher := check_network(part, dataset, batch, key, size)) is not None:
                 teachers[key] = teacher
     if student is not None:
         networks = Networks(config, dataset, student, teachers)
         for name, node in config.loss.items():
-            check_term(Part(f"loss.{name}", node, found), name, networks, batch)
-    if all(check.fault is None for check in found):
-        _check_lockstep(config, dataset, found)
+            check_term(Part(f"loss.{name}", node, checks), name, networks, batch)
+    if all(check.fault is None for check in checks):
+        _check_lockstep(config, dataset, checks)
 
 
 def _teacher_networks(config: RunConfig) -> Mapping[str, ResolvedTeacher | ResolvedPeer]:
@@ -136,9 +136,9 @@ def _needs_teacher(config: RunConfig) -> bool:
         return True
 
 
-def _check_lockstep(config: RunConfig, dataset: Dataset, found: list[Check]) -> None:
+def _check_lockstep(config: RunConfig, dataset: Dataset, checks: list[Check]) -> None:
     """Whether a step of the run is the same bits alone and next to a run with another seed."""
-    part = Part("the run", {"_target_": config.loss_name}, found)
+    part = Part("the run", {"_target_": config.loss_name}, checks)
     with part.check(LOCKSTEP):
         few = replace(dataset, train=_first(dataset.train, config.trainer.batch_size))
         cell = Cell(config.loss_name, config.loss_name)

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def show(found: Sequence[Check], console: "Console") -> None:
+def show(all_checks: Sequence[Check], console: "Console") -> None:
     """Print a table with a row for each part, and the number of checks that fail."""
     from rich.markup import escape
     from rich.table import Column, Table
 
     headers = ("part", "passes", "fails")
     table = Table(*(Column(header, overflow="fold") for header in headers), show_lines=True)
-    for (key, target), group in groupby(found, lambda check: (check.key, check.target)):
+    for (key, target), group in groupby(all_checks, lambda check: (check.key, check.target)):
         checks = list(group)
         passed = ", ".join(check.name for check in checks if check.fault is None)
         faults = "\n".join(f"{c.name}: {c.fault}" for c in checks if c.fault is not None)
         table.add_row(*map(escape, (f"{key}\n{target}", passed, faults)))
     print_table(console, table)
-    failed = sum(check.fault is not None for check in found)
-    counts = counted(len(found) - failed, "check")
+    failed = sum(check.fault is not None for check in all_checks)
+    counts = counted(len(all_checks) - failed, "check")
     print_line(console, f"{counts} passed, {failed} failed")

@@ -47,15 +47,15 @@ class Networks:
         self, objective: Objective
     ) -> Iterator[tuple[FeatureExtractor, list[FeatureExtractor]]]:
         """The networks with the features that an objective reads."""
-        loss, found = self.config.loss, list[FeatureExtractor]()
+        loss, built = self.config.loss, list[FeatureExtractor]()
         for key, model in {"student": self.student, **self.teachers}.items():
-            is_student = not found
+            is_student = not built
             names = objective.student_features if is_student else objective.teacher_features
-            found.append(extract_features(model, names, key, self.dataset, loss))
+            built.append(extract_features(model, names, key, self.dataset, loss))
         try:
-            yield found[0], found[1:]
+            yield built[0], built[1:]
         finally:
-            for one in found:
+            for one in built:
                 one.close()
 
     def outputs(self, objective: Objective, batch: Batch) -> "Outputs":
@@ -136,10 +136,10 @@ def _check_gradient(term: Term, outputs: Outputs) -> None:
     if not value.requires_grad:
         raise Broken("the value must have a gradient for the student's output, got none")
     value.backward()
-    found = [tensor.grad for tensor in _tensors(student) if tensor.grad is not None]
-    if not any(bool(gradient.any()) for gradient in found):
+    gradients = [tensor.grad for tensor in _tensors(student) if tensor.grad is not None]
+    if not any(bool(gradient.any()) for gradient in gradients):
         raise Broken("the value must have a gradient for the student's output, got zero")
-    for gradient in found:
+    for gradient in gradients:
         contract.require_finite("the gradient", gradient)
     targets = [tensor for output in (teacher, *teacher.members) for tensor in _tensors(output)]
     if any(tensor.grad is not None for tensor in targets):

@@ -97,10 +97,10 @@ def spec_of(original: Original) -> RunSpec:
         config = _config(original, derived)
         cell = Cell(result.cell or config.loss_name, config.loss_name, result.T, result.alpha)
         specs.append(builder.of_config(config, cell))
-    found = next((s for s in specs if s.fingerprint == result.fingerprint), specs[0])
+    spec = next((s for s in specs if s.fingerprint == result.fingerprint), specs[0])
     words = _overrides(original.folder)
-    peers = {name: replace(peer, overrides=words) for name, peer in found.peers.items()}
-    return replace(found, overrides=words, peers=peers)
+    peers = {name: replace(peer, overrides=words) for name, peer in spec.peers.items()}
+    return replace(spec, overrides=words, peers=peers)
 
 
 def _config(original: Original, derived: Mapping[str, Any]) -> RunConfig:
@@ -148,7 +148,7 @@ def _assumed(node: Any, alpha: object = None) -> dict[str, Any]:
     alpha, terms = node.get("alpha", alpha), node.get("loss")
     terms = [term for term in terms.values() if isinstance(term, dict)] if terms else []
     own = {"alpha_weighted": True} if any(t.get("weight") == alpha for t in terms) else {}
-    return own | {key: found for key, value in node.items() if (found := _assumed(value, alpha))}
+    return own | {key: nested for key, value in node.items() if (nested := _assumed(value, alpha))}
 
 
 def _overrides(folder: Path) -> tuple[str, ...]:

@@ -86,9 +86,9 @@ def compare(name: str, results: tuple[RunResult, RunResult], folders: tuple[Path
     differing = [place for place in common if before[place] != now[place]]
     largest: dict[str, MetricDifference] = {}
     for epoch, metric in differing:
-        found = MetricDifference(metric, epoch, before[epoch, metric], now[epoch, metric])
-        if metric not in largest or found.size > largest[metric].size:
-            largest[metric] = found
+        difference = MetricDifference(metric, epoch, before[epoch, metric], now[epoch, metric])
+        if metric not in largest or difference.size > largest[metric].size:
+            largest[metric] = difference
     return Outcome(
         name,
         digests[1],

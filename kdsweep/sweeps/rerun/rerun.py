@@ -74,13 +74,13 @@ def _train(original: Original, spec: RunSpec, chosen: Path | None, console: "Con
 def _outcomes(original: Original, spec: RunSpec, folder: Path) -> list[Outcome]:
     """The comparison of the run, then of those of its peers that have a record, too."""
     places = [Path(), *(Path("peers") / name for name in spec.peers)]
-    found = []
+    outcomes = []
     for place in places:
         folders = (original.folder / place, folder / place)
         before, now = read_result(folders[0]), read_result(folders[1])
         if before is not None and now is not None:
-            found.append(compare(str(now.name), (before, now), folders))
-    return found
+            outcomes.append(compare(str(now.name), (before, now), folders))
+    return outcomes
 
 
 def _refuse_occupied(chosen: Path | None) -> None:

@@ -163,8 +163,8 @@ def _in_mlflow(store: MLflowStore, run_id: str) -> dict[str, Any]:
 def find_model(store: MLflowStore, run_id: str, run_name: str) -> "LoggedModel | None":
     """The model that `log_model` has created for a run, whether or not it is complete."""
     wanted = f"source_run_id = '{run_id}' and name = '{model_name(run_name)}'"
-    found = store.client.search_logged_models([store.experiment_id], wanted, max_results=1)
-    return found[0] if found else None
+    models = store.client.search_logged_models([store.experiment_id], wanted, max_results=1)
+    return models[0] if models else None
 
 
 def model_name(run_name: str) -> str:

@@ -96,23 +96,23 @@ def signature() -> "ModelSignature":
             ColSpec(Array(DataType.double), PROBABILITIES),
         ]
     )
-    found = ModelSignature(Schema([ColSpec(DataType.binary, IMAGE)]), outputs)
-    found._is_signature_from_type_hint = True  # = checked by the model, not by MLflow
-    return found
+    image_signature = ModelSignature(Schema([ColSpec(DataType.binary, IMAGE)]), outputs)
+    image_signature._is_signature_from_type_hint = True  # = checked by the model, not by MLflow
+    return image_signature
 
 
 @cache
 def requirements(target: str) -> tuple[str, ...]:
     """The installed versions of what a network of this `_target_` needs, as pip reads them."""
     names = (*PACKAGES, *(package for word, package in LIBRARIES.items() if word in target))
-    found = []
+    pins = []
     for name in names:
         try:
             number = version(name)
         except PackageNotFoundError:
             continue
-        found.append(f"{name}=={number.partition('+')[0]}")  # 2.9.0+cpu is on no index
-    return tuple(found)
+        pins.append(f"{name}=={number.partition('+')[0]}")  # 2.9.0+cpu is on no index
+    return tuple(pins)
 
 
 @cache

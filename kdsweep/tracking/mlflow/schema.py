@@ -18,12 +18,12 @@ def known_revisions() -> tuple[set[str], str]:
     """The revisions that the installed mlflow has migrations to, and the latest of them."""
     import mlflow
 
-    found: dict[str, set[str]] = {"revision": set(), "down_revision": set()}
+    revisions: dict[str, set[str]] = {"revision": set(), "down_revision": set()}
     for path in (Path(str(mlflow.__file__)).parent / MIGRATIONS).glob("*.py"):
         for name, value in ASSIGNED.findall(path.read_text(encoding="utf-8")):
-            found[name].update(re.findall(r"[\"'](\w+)[\"']", value))
-    (latest,) = found["revision"] - found["down_revision"]
-    return found["revision"], latest
+            revisions[name].update(re.findall(r"[\"'](\w+)[\"']", value))
+    (latest,) = revisions["revision"] - revisions["down_revision"]
+    return revisions["revision"], latest
 
 
 @contextmanager
