@@ -43,9 +43,11 @@ def main(words: list[str] | None = None) -> int:
     if options.write and options.losses:
         parser.error("--write must be given without losses: the table has all of them")
     rows = rows_of(options.losses)
-    compared = [found for row in rows if (found := compare(row, options.checkouts)) is not None]
+    compared = [
+        comparison for row in rows if (comparison := compare(row, options.checkouts)) is not None
+    ]
     print(table(compared))
-    differ = [found.row for found in compared if max(found.double) > BOUND]
+    differ = [comparison.row for comparison in compared if max(comparison.double) > BOUND]
     for row in differ:
         print(f"{row.loss} differs from {name(row)} by more than {BOUND:.0e}", file=sys.stderr)
     complete = len(compared) == len(rows)

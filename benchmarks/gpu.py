@@ -80,24 +80,24 @@ def measure(
 ) -> Measured:
     """One pair in one form. A column that cannot be built or run is left out, with the reason."""
     batches = options.batches or pair.batches
-    found = Measured(pair.work.name, form, pair.batch, batches)
+    measured = Measured(pair.work.name, form, pair.batch, batches)
     try:
         row = _row(pair, form, device, batches, options.threads)
     except Exception as error:  # one pair is not to end the others
-        found.failed["all"] = error_reason(error)
-        return found
-    columns = _warm_columns(row, found, device, clock)
+        measured.failed["all"] = error_reason(error)
+        return measured
+    columns = _warm_columns(row, measured, device, clock)
     for number in range(MOST_ROUNDS):
         names = list(columns) if number % 2 else list(reversed(columns))
         seconds = {}
         for name in names:
             if clock.left < 0 and number:  # at least one round
-                return found
+                return measured
             row.prepare(name)
             seconds[name] = timed(columns[name], device)
         for name, value in seconds.items():
-            found.samples.setdefault(name, []).append(value)
-    return found
+            measured.samples.setdefault(name, []).append(value)
+    return measured
 
 
 def _row(pair: Pair, form: str, device: str, batches: int, threads: int) -> Row:
@@ -107,13 +107,13 @@ def _row(pair: Pair, form: str, device: str, batches: int, threads: int) -> Row:
 
 
 def _warm_columns(
-    row: Row, found: Measured, device: str, clock: Clock
+    row: Row, measured: Measured, device: str, clock: Clock
 ) -> dict[str, Callable[[], object]]:
     """The columns that work, each run once; and how far the experiments are from the loop."""
     columns: dict[str, Callable[[], object]] = {}
     for name, make in row.columns().items():
         if clock.left < 0 and columns:
-            found.failed[name] = "not measured for lack of time"
+            measured.failed[name] = "not measured for lack of time"
             continue
         try:
             before = _allocated(device)
@@ -121,15 +121,15 @@ def _warm_columns(
             timed(column, device)
             if before is not None:
                 peak = torch.cuda.max_memory_allocated(device)
-                found.peaks[name] = (peak - before) / 2**20
+                measured.peaks[name] = (peak - before) / 2**20
             if name in EXPERIMENTS:
-                found.differences[name] = row.differences(name)
+                measured.differences[name] = row.differences(name)
         except Exception as error:
-            found.failed[name] = error_reason(error)
+            measured.failed[name] = error_reason(error)
             release_memory()
             continue
         columns[name] = column
-        found.students[name], found.samples[name] = row.students_of(name), []
+        measured.students[name], measured.samples[name] = row.students_of(name), []
     return columns
 
 

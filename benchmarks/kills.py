@@ -114,8 +114,8 @@ def ended(pid: int, seconds: float | None) -> int | None:
     """The exit code of a process, None if it is alive after the timeout in seconds."""
     deadline = None if seconds is None else time.monotonic() + seconds
     while deadline is None or time.monotonic() < deadline:
-        found, status = os.waitpid(pid, 0 if deadline is None else os.WNOHANG)
-        if found:
+        ended_pid, status = os.waitpid(pid, 0 if deadline is None else os.WNOHANG)
+        if ended_pid:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
     return None
@@ -181,8 +181,8 @@ def try_kind(kind: str, root: Path, wanted: int, chance: random.Random) -> Tally
         folder = root / str(tally.sweeps)
         tally.kills += train_with_kills(folder, words, longest, wanted - tally.kills, chance)
         tally.sweeps += 1
-        if found := differing(folder, whole):
-            tally.differences.append(f"{folder}: {', '.join(found)}")
+        if files := differing(folder, whole):
+            tally.differences.append(f"{folder}: {', '.join(files)}")
         else:
             shutil.rmtree(folder)
     return tally

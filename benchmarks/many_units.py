@@ -167,8 +167,8 @@ def measure(units: int, parts: int, folder: Path, *, queued: bool = False) -> Nu
         results = train_by(executor, runs, context, alone)
         assert len(results) == units, "each run has a result"
         assert not context.pending_uploads(), "MLflow has all of it"
-        found = len(context.store.search())
-        assert found == units + 1, f"MLflow has {found} runs"
+        num_logged = len(context.store.search())
+        assert num_logged == units + 1, f"MLflow has {num_logged} runs"
     return executor
 
 

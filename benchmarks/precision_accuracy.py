@@ -146,9 +146,9 @@ def accuracy_table(rows: Mapping[str, Sequence[Row]]) -> str:
 
 def verdict(results: Results) -> str:
     """How many means of cells are within the bound."""
-    found = list(moved(results))
-    within = sum(one.holds for one in found)
-    return f"{within} of {len(found)} means of cells are within {MOST:.0f} paired standard errors."
+    means = list(moved(results))
+    within = sum(one.holds for one in means)
+    return f"{within} of {len(means)} means of cells are within {MOST:.0f} paired standard errors."
 
 
 def moved(results: Results) -> list[Paired]:

@@ -67,12 +67,12 @@ def numbers(checkout: Path, words: list[str]) -> Numbers:
         if ended.returncode != 0:
             raise RuntimeError(f"{checkout}: {ended.stdout}{ended.stderr}")
         (sweep,) = (path.parent for path in Path(folder).glob("multirun/**/sweep.json"))
-        found = {
+        results = {
             str(path.parent.relative_to(above)): read_json(path)
             for above in (sweep, Path(folder, "teachers"))
             for path in above.glob("**/result.json")
         }
-    return {key: (run["fingerprint"], run["weights_sha256"]) for key, run in found.items()}
+    return {key: (run["fingerprint"], run["weights_sha256"]) for key, run in results.items()}
 
 
 def main() -> int:

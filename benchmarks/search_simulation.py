@@ -176,7 +176,7 @@ def answer(done: Search, budget: int, finalists: int, fresh_seeds: int) -> Answe
     values: dict[int, list[float]] = {}
     for trial, value in trainings[: budget - finalists * fresh_seeds]:
         values.setdefault(trial, []).append(value)
-    means = {trial: statistics.fmean(found) for trial, found in values.items()}
+    means = {trial: statistics.fmean(scores) for trial, scores in values.items()}
     ranked = sorted(means, key=lambda trial: -means[trial])
     fresh = {
         trial: statistics.fmean(
@@ -198,20 +198,20 @@ Curve = dict[int, list[Answer]]  # budget: one result per study
 def curves(way: Way, studies: int, noise: float) -> dict[str, Curve]:
     """Results at every budget that leaves trainings for the search, for each finalist round."""
     searches = [search(way, Landscape(study, noise)) for study in range(studies)]
-    found = {}
+    by_name = {}
     for finalists, fresh_seeds in way.finalists:
         name = way.name + (f", finalists {finalists} x {fresh_seeds}" if finalists else "")
         cost = finalists * fresh_seeds
-        found[name] = {
+        by_name[name] = {
             budget: [answer(done, budget, finalists, fresh_seeds) for done in searches]
             for budget in range(cost + max(finalists, 1), way.units + 1)
         }
-    return found
+    return by_name
 
 
 def regret(curve: Curve, budget: int) -> float:
     """Mean over the studies."""
-    return statistics.fmean(found.regret for found in curve[budget])
+    return statistics.fmean(outcome.regret for outcome in curve[budget])
 
 
 def units_needed(curve: Curve, goal: float) -> int | None:
@@ -230,10 +230,10 @@ def with_error(values: list[float]) -> str:
     return f"{statistics.fmean(values):.3f} ± {error:.3f}"
 
 
-def regret_table(found: dict[str, Curve]) -> Table:
+def regret_table(curves_by_name: dict[str, Curve]) -> Table:
     """Mean regret at each budget."""
     table = _table("Mean true regret in points, by student trainings", BUDGETS)
-    for name, curve in found.items():
+    for name, curve in curves_by_name.items():
         cells = [
             with_error([one.regret for one in curve[budget]]) if budget in curve else "-"
             for budget in BUDGETS
@@ -242,12 +242,12 @@ def regret_table(found: dict[str, Curve]) -> Table:
     return table
 
 
-def units_table(found: dict[str, Curve], reference: Curve) -> Table:
+def units_table(curves_by_name: dict[str, Curve], reference: Curve) -> Table:
     """Trainings until stock's regret is reached, and as a share of stock's trainings."""
     goals = {units: regret(reference, units) for units in GOALS}
     heads = [f"{units} ({goal:.3f})" for units, goal in goals.items()]
     table = _table("Trainings needed for the regret that stock has after ...", heads)
-    for name, curve in found.items():
+    for name, curve in curves_by_name.items():
         if curve is reference:
             continue
         cells = []
@@ -258,13 +258,13 @@ def units_table(found: dict[str, Curve], reference: Curve) -> Table:
     return table
 
 
-def bias_table(found: dict[str, Curve], budget: int) -> Table:
+def bias_table(curves_by_name: dict[str, Curve], budget: int) -> Table:
     """Bias of the search mean and of the fresh mean, for the best cell of the search."""
     table = _table(
         f"Selection bias: figure - truth of the search's best cell, {budget} trainings",
         ["its search mean", "its fresh mean"],
     )
-    for name, curve in found.items():
+    for name, curve in curves_by_name.items():
         search_bias = with_error([one.search_bias for one in curve[budget]])
         fresh = [one.fresh_bias for one in curve[budget]]
         table.add_row(name, search_bias, "-" if math.isnan(fresh[0]) else with_error(fresh))
@@ -290,14 +290,14 @@ def main() -> None:
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
 
     ways = (STOCK, *WAYS) if options.no_gp else (STOCK, *WAYS, GP)
-    found: dict[str, Curve] = {}
+    curves_by_name: dict[str, Curve] = {}
     for way in ways:
-        found |= curves(way, options.studies, options.noise)
+        curves_by_name |= curves(way, options.studies, options.noise)
     console = Console(width=110)
     console.print(f"{options.studies} studies, noise {options.noise:g} points, batches of {BATCH}")
-    console.print(regret_table(found))
-    console.print(units_table(found, found[STOCK.name]))
-    console.print(bias_table(found, 60))
+    console.print(regret_table(curves_by_name))
+    console.print(units_table(curves_by_name, curves_by_name[STOCK.name]))
+    console.print(bias_table(curves_by_name, 60))
 
 
 if __name__ == "__main__":

@@ -70,8 +70,8 @@ def compare(results: Results) -> Iterator[Comparison]:
     for (name, other), bound in START_BOUNDS.items():
         if name in samples:
             yield Comparison(f"{name} / {other}", ratio(samples[name], samples[other]), bound)
-    for key, found in results.get("memory", {}).items():
-        measured = memory_per_student(found) / found["1"]["state"]
+    for key, by_count in results.get("memory", {}).items():
+        measured = memory_per_student(by_count) / by_count["1"]["state"]
         title = f"{WORKS[key].name}: memory of a further student / its own state"
         yield Comparison(title, Spread.of([measured]), MEMORY_BOUND)
     yield from _of_commands(results)

@@ -121,7 +121,7 @@ def table(row: Measured) -> str:
     lines = ["| column | students | ms | per student | of the loop | of the floor | MiB |"]
     lines += ["|---|---|---|---|---|---|---|"]
     lines += [line(row, column) for column in row.samples if row.samples[column]]
-    notes = [bits(name, found) for name, found in row.differences.items()]
+    notes = [bits(name, figures) for name, figures in row.differences.items()]
     notes += [f"{name} is left out: {reason}." for name, reason in row.failed.items()]
     return "\n\n".join([title, "\n".join(lines), *notes])
 
@@ -136,10 +136,10 @@ def line(row: Measured, column: str) -> str:
     return f"| {column} | {count} | {spread} | {each} | {ratios} | {peak} |"
 
 
-def bits(name: str, found: dict[str, float]) -> str:
+def bits(name: str, figures: dict[str, float]) -> str:
     """The sentence about an experiment's results."""
     return (
-        f"{name}: weights after {found['steps']:.0f} steps, compared with those of the loop over"
-        f" the same students: {found['equal']:.0%} of the tensors have the same bits; the largest"
-        f" difference is {found['largest']:.1e} of the largest value."
+        f"{name}: weights after {figures['steps']:.0f} steps, compared with those of the loop over"
+        f" the same students: {figures['equal']:.0%} of the tensors have the same bits; the largest"
+        f" difference is {figures['largest']:.1e} of the largest value."
     )

@@ -32,11 +32,11 @@ def describe_machine(device: str, threads: int) -> dict[str, str]:
 
 def instructions() -> str:
     """The instruction set that torch uses, bf16 arithmetic, and the limits that are set."""
-    found = [torch.backends.cpu.get_cpu_capability()]
+    features = [torch.backends.cpu.get_cpu_capability()]
     if has_bf16_arithmetic():
-        found.append("bf16 arithmetic")
-    found += [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
-    return ", ".join(found)
+        features.append("bf16 arithmetic")
+    features += [f"{name}={os.environ[name]}" for name in LIMITS if name in os.environ]
+    return ", ".join(features)
 
 
 def has_bf16_arithmetic() -> bool:
@@ -55,6 +55,6 @@ def usable_cores() -> int:
 
 def gpu(device: str) -> str:
     """Name, compute capability and memory of a card."""
-    found = torch.cuda.get_device_properties(torch.device(device))
-    gib = found.total_memory / 2**30
-    return f"{found.name}, capability {found.major}.{found.minor}, {gib:.0f} GiB"
+    properties = torch.cuda.get_device_properties(torch.device(device))
+    gib = properties.total_memory / 2**30
+    return f"{properties.name}, capability {properties.major}.{properties.minor}, {gib:.0f} GiB"

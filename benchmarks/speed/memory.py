@@ -29,8 +29,8 @@ def measure_memory(work: str, runs: int, words: Sequence[str], threads: int) -> 
     """`peak`, of a process that trains so many runs for a few epochs, and a student's `state`."""
     command = [__file__, work, str(runs), str(threads), *words]
     lines = [run_python(command, Path.cwd(), threads).splitlines()[-1] for _ in range(PROCESSES)]
-    found: list[Memory] = [json.loads(line) for line in lines]
-    return sorted(found, key=itemgetter("peak"))[PROCESSES // 2]
+    processes: list[Memory] = [json.loads(line) for line in lines]
+    return sorted(processes, key=itemgetter("peak"))[PROCESSES // 2]
 
 
 def train_and_measure(work: str, runs: int, threads: int, words: Sequence[str]) -> Memory:

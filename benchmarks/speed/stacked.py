@@ -144,9 +144,9 @@ def difference(trained: Trained, looped: Looped, batches: Sequence[ReadyBatch]) 
         trained.step(batch)
         looped.step(batch)
     equal, largest, scale, count = 0, 0.0, 0.0, 0
-    for found, expected in zip(trained.state(), looped.state(), strict=True):
+    for tensors, expected in zip(trained.state(), looped.state(), strict=True):
         for name, tensor in expected.items():
-            one, other = found[name].double(), tensor.double()
+            one, other = tensors[name].double(), tensor.double()
             equal, count = equal + torch.equal(one, other), count + 1
             largest = max(largest, (one - other).abs().max().item())
             scale = max(scale, other.abs().max().item())

@@ -84,8 +84,8 @@ def time_steps(
     columns = {SOLO: solo_column(next(iter(cohorts.values())), extent)}
     with tempfile.TemporaryDirectory() as folder:
         for name, row in cohorts.items():
-            found = row_columns(row, extent) | cached_columns(row, extent, Path(folder))
-            columns |= {column(name, key): value for key, value in found.items()}
+            steps = row_columns(row, extent) | cached_columns(row, extent, Path(folder))
+            columns |= {column(name, key): value for key, value in steps.items()}
         with torch_state(extent.threads, extent.device):
             return time_rounds(columns, extent.rounds, device=extent.device, watch=watch)
 

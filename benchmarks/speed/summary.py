@@ -93,8 +93,8 @@ def _start(starts: Samples) -> str:
 
 def _memory(memory: Mapping[str, Any]) -> Iterable[str]:
     """What a student adds to the peak."""
-    for key, found in memory.items():
-        extra = memory_per_student(found) / MIB
+    for key, by_count in memory.items():
+        extra = memory_per_student(by_count) / MIB
         yield f"Each further student of {WORKS[key].name} adds {extra:.0f} MiB to the peak memory."
 
 

@@ -175,8 +175,8 @@ def worker_table(results: Results) -> str:
         "`hydra.launcher.workers=2` trains two cohorts at a time. Whole commands with MLflow and"
         " report, the imports of the workers included:"
     )
-    found = table(["whole command", f"{TWO} / {ONE}"], rows)
-    return f"{about}\n\n{found}\n\n{len(samples[ONE])} interleaved rounds."
+    ratios = table(["whole command", f"{TWO} / {ONE}"], rows)
+    return f"{about}\n\n{ratios}\n\n{len(samples[ONE])} interleaved rounds."
 
 
 def against_table(results: Results) -> str:
@@ -185,8 +185,8 @@ def against_table(results: Results) -> str:
     rows = [[kind, str(against(samples, kind))] for kind in KINDS]
     rounds = len(next(iter(samples.values())))
     about = "Whole commands next to those of an earlier commit:"
-    found = table([f"{RUNS} runs", f"{OWN} / {OTHER}"], rows)
-    return f"{about}\n\n{found}\n\n{rounds} interleaved rounds."
+    ratios = table([f"{RUNS} runs", f"{OWN} / {OTHER}"], rows)
+    return f"{about}\n\n{ratios}\n\n{rounds} interleaved rounds."
 
 
 def against(samples: Samples, kind: str) -> Spread:
@@ -208,14 +208,14 @@ def disk_table(results: Results) -> str:
 def memory_table(results: Results) -> str:
     """Mebibytes of a process with one and with nine students."""
     rows = []
-    for key, found in results["memory"].items():
-        one, nine = (found[str(count)]["peak"] for count in (1, len(GRID)))
-        figures = (one, nine, memory_per_student(found), found["1"]["state"])
+    for key, by_count in results["memory"].items():
+        one, nine = (by_count[str(count)]["peak"] for count in (1, len(GRID)))
+        figures = (one, nine, memory_per_student(by_count), by_count["1"]["state"])
         rows.append([WORKS[key].name, *(f"{figure / MIB:.1f}" for figure in figures)])
     head = ["MiB", "peak, one student", "peak, nine", "each further student", "its own state"]
     return table(head, rows)
 
 
-def memory_per_student(found: Mapping[str, Mapping[str, int]]) -> float:
+def memory_per_student(by_count: Mapping[str, Mapping[str, int]]) -> float:
     """Bytes that each further student adds to the peak of one, of what was measured of a work."""
-    return (found[str(len(GRID))]["peak"] - found["1"]["peak"]) / (len(GRID) - 1)
+    return (by_count[str(len(GRID))]["peak"] - by_count["1"]["peak"]) / (len(GRID) - 1)
