@@ -92,12 +92,10 @@ def _figure(value: float, metric: str) -> str:
 def _over_seeds(values: Sequence[float], metric: str) -> str:
     if not values:
         return NOTHING
-    over_seeds = summary(values)
+    seeds = summary(values)
     in_percent = metric.endswith(IN_PERCENT)
-    ends = (
-        interval(over_seeds.t_interval) if in_percent else interval(over_seeds.t_interval, ".4f", 1)
-    )
-    return f"{_figure(over_seeds.mean, metric)} {ends}".strip()
+    ends = interval(seeds.t_interval) if in_percent else interval(seeds.t_interval, ".4f", 1)
+    return f"{_figure(seeds.mean, metric)} {ends}".strip()
 
 
 def _by_class(classes: Sequence[ClassAccuracy], most: int | None) -> list[str]:
