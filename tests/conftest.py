@@ -24,9 +24,9 @@ os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # no model of kdswe
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
 
-from first_compilation import end_turn, remove_lock, wait_for_turn
+from first_compilation import import_own_half
 
-wait_for_turn()
+import_own_half()
 
 from commands import (  # noqa: E402
     TINY,
@@ -319,13 +319,11 @@ def pytest_collection_finish() -> None:
 
     Looking through the rest as often as by default takes a tenth of the time of the tests.
     """
-    end_turn()
     gc.freeze()
     gc.set_threshold(100_000, 50, 50)
 
 
 def pytest_sessionfinish() -> None:
     """What is left is searched for errors once, and not again when pytest and Python end."""
-    remove_lock()
     gc.collect()
     gc.freeze()

@@ -123,11 +123,11 @@ class CheckpointFiles:
                 return of_library
         if word not in self._files:
             self._files[word] = _find(word, at, tracking, downloads)
-        weights = self._files[word]
-        if weights.run is not None and model is not None:
+        file = self._files[word]
+        if file.run is not None and model is not None:
             described = with_description(dict(model), f"{key}.model") or {}
-            _refuse_other_network(weights.run, key, described, option)
-        return weights
+            _refuse_other_network(file.run, key, described, option)
+        return file
 
 
 def _with_files(

@@ -91,8 +91,8 @@ def build_model(
     try:
         model = instantiate_node(node, key, _allowed=allowed, **given)
     except UserError as error:
-        refused = f"{key}.{DROP_PATH} must be null"
-        raise UserError(str(error).replace(refused, f"{_depth_key(key)} must be null")) from error
+        refusal = f"{key}.{DROP_PATH} must be null"
+        raise UserError(str(error).replace(refusal, f"{_depth_key(key)} must be null")) from error
     if not isinstance(model, nn.Module) or next(model.parameters(), None) is None:
         what = "one without parameters" if isinstance(model, nn.Module) else as_typed(model)
         raise UserError(

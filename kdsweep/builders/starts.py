@@ -47,8 +47,8 @@ def folder_file(
     if node.get("_target_") != TRANSFORMERS:
         return file_in(folder, key)
     files = [folder / name for name in (hf_folder.WEIGHTS, hf_folder.IN_PARTS)]
-    weights = next(filter(Path.is_file, files), None)
-    if weights is None or not (folder / hf_folder.CONFIG).is_file():
+    weights_file = next(filter(Path.is_file, files), None)
+    if weights_file is None or not (folder / hf_folder.CONFIG).is_file():
         raise UserError(
             f"{key} must be a folder with {hf_folder.CONFIG} and {hf_folder.WEIGHTS} for a network"
             f" of transformers, got {folder}; save_pretrained writes them"

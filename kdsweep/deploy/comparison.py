@@ -35,8 +35,8 @@ class NetworkOutput:
 
     def probabilities(self, temperature: float) -> list[float]:
         """Softmax of logits / T."""
-        values: list[float] = (self.logits.double() / temperature).softmax(0).tolist()
-        return values
+        probabilities: list[float] = (self.logits.double() / temperature).softmax(0).tolist()
+        return probabilities
 
 
 def outputs_of(models: Mapping[str, Classifier], image: Any) -> list[NetworkOutput]:

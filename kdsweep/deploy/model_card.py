@@ -92,10 +92,10 @@ def _figure(value: float, metric: str) -> str:
 def _over_seeds(values: Sequence[float], metric: str) -> str:
     if not values:
         return NOTHING
-    seeds = summary(values)
+    stats = summary(values)
     in_percent = metric.endswith(IN_PERCENT)
-    ends = interval(seeds.t_interval) if in_percent else interval(seeds.t_interval, ".4f", 1)
-    return f"{_figure(seeds.mean, metric)} {ends}".strip()
+    ends = interval(stats.t_interval) if in_percent else interval(stats.t_interval, ".4f", 1)
+    return f"{_figure(stats.mean, metric)} {ends}".strip()
 
 
 def _by_class(classes: Sequence[ClassAccuracy], most: int | None) -> list[str]:

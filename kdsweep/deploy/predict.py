@@ -57,7 +57,9 @@ def _of_chunk(
     for one in classifiers:
         if one.preprocessing not in read:
             read[one.preprocessing] = read_pixels(one.preprocessing, paths)
-    reasons = [next(filter(_is_error, images), None) for images in zip(*read.values(), strict=True)]
+    reasons = [
+        next(filter(_is_error, outcomes), None) for outcomes in zip(*read.values(), strict=True)
+    ]
     rows = [row for row, reason in enumerate(reasons) if reason is None]
     files = tuple(paths[row] for row in rows)
     predictions = [
@@ -73,8 +75,8 @@ def _of_chunk(
         )
 
 
-def _is_error(image: object) -> bool:
-    return isinstance(image, ImageError)
+def _is_error(outcome: object) -> bool:
+    return isinstance(outcome, ImageError)
 
 
 def _logits(

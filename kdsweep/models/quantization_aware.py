@@ -65,10 +65,8 @@ class RoundingConv2d(nn.Conv2d):
     """A convolution with rounded weights and inputs."""
 
     def forward(self, input: Tensor) -> Tensor:
-        output: Tensor = self._conv_forward(
-            round_input(input), round_weight(self.weight), self.bias
-        )
-        return output
+        maps: Tensor = self._conv_forward(round_input(input), round_weight(self.weight), self.bias)
+        return maps
 
 
 class RoundingLinear(nn.Linear):

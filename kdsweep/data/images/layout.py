@@ -110,7 +110,9 @@ def class_folders(folders: Mapping[str, Path], nested: bool | None) -> dict[str,
     if nested is False:
         return plain
     paths = {part: _paths_of_images(folder, plain[part]) for part, folder in folders.items()}
-    named = {part: tuple(sorted(map(str, names))) for part, names in paths.items()}
+    named = {
+        part: tuple(sorted(map(str, folders_of_part))) for part, folders_of_part in paths.items()
+    }
     if nested:
         return named
     train = paths["train"]

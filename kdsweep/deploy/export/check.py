@@ -134,8 +134,8 @@ def channels_last(pixels: Tensor) -> NDArray[np.uint8]:
 def softmax(logits: NDArray[Any]) -> NDArray[np.float32]:
     """Probabilities (N, C) of logits (N, C), computed in float64."""
     exponentials = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    shares: NDArray[np.float32] = (exponentials / exponentials.sum(1, keepdims=True)).astype("f4")
-    return shares
+    probs: NDArray[np.float32] = (exponentials / exponentials.sum(1, keepdims=True)).astype("f4")
+    return probs
 
 
 def accuracy(outputs: NDArray[np.float32], labels: Tensor | None) -> float | None:
