@@ -181,7 +181,7 @@ def test_an_edited_loss_is_another_run(in_copy: Path, capsys: pytest.CaptureFixt
     assert "the source of mylab" in printed
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_an_augmentation_that_fails_is_refused_before_training(
     in_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

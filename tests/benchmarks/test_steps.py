@@ -44,7 +44,7 @@ def assert_equal_weights(one: torch.nn.Module, other: torch.nn.Module, bound: fl
         torch.testing.assert_close(tensor, others[name], atol=bound, rtol=bound, msg=name)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_loop_of_a_user_has_the_loss_and_the_step_of_kdsweep(load: Any, cohorts: Any) -> None:
     student = deepcopy(cohorts.students()[MIDDLE].model)
     optimizer = load("speed.floor").plain_optimizer(student, cohorts)

@@ -509,7 +509,7 @@ def test_a_timeout_reaches_what_is_trained_before_the_trials(
     assert len(all_weights("whole")) == (2 if role == "teacher" else 3)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -210,7 +210,7 @@ def test_lists_are_labelled_with_their_values(
     assert "position in" not in own_part(tmp_path)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_several_objectives_have_a_front_and_plots_of_each(tmp_path: Path) -> None:
     objectives, directions = ["val/acc", "num_params"], ["maximize", "minimize"]
     space = space_of(RANGES[0], "student.model.width=4,8,16")

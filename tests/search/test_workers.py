@@ -117,7 +117,7 @@ def test_equal_points_of_two_blocks_are_trained_once(
     assert len(list(tmp_path.glob("multirun/*/work/?.json"))) == len(points)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_timeout_parks_what_is_in_training(
     command: Command, fresh_storage: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

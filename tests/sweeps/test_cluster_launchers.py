@@ -80,7 +80,7 @@ def test_attaching_publishes_what_the_jobs_have_trained(
     assert_mlflow_is_tidy(detached.folder, 1 + 1 + 4)  # the sweep, the teacher, the runs
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_attaching_submits_what_has_no_job(detached: Outcome, queue: FakeSlurm) -> None:
     """The controller cannot end while its units wait, so it is stopped after it has submitted."""
     for id in ("1_0", "2_1", "2_2"):
@@ -251,7 +251,7 @@ def test_as_many_blocks_are_in_the_queue_as_there_are_workers(
     assert len(list(outcome.folder.glob("multirun/mine/work/?.json"))) == 3
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_signal_to_the_controller_of_a_search_leaves_its_jobs(
     command: Command, queue: FakeSlurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,7 +101,7 @@ def test_clip_as_a_teacher_of_embeddings_in_lockstep(
     assert result["status"] == "FINISHED"
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss", ["rkd", "cc", *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("pkt", "sp"))]
 )
