@@ -515,7 +515,7 @@ def test_a_timeout_reaches_what_is_trained_before_the_trials(
     [
         ["hydra/sweeper=kdsweep", "hydra/sweeper/sampler=random", "T=interval(1,4)"],
         *(
-            pytest.param([f"hydra/sweeper/sampler={name}", "search=bayes"], marks=pytest.mark.slow)
+            [f"hydra/sweeper/sampler={name}", "search=bayes"]
             for name in ("gp", "cmaes", "nsgaii", "qmc")
         ),
     ],

@@ -102,9 +102,7 @@ def test_clip_as_a_teacher_of_embeddings_in_lockstep(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "loss", ["rkd", "cc", *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("pkt", "sp"))]
-)
+@pytest.mark.parametrize("loss", ["rkd", "cc", "pkt", "sp"])
 def test_terms_on_features_take_a_tower_of_timm(
     command: Command, timm_file: Path, own_teachers: str, loss: str
 ) -> None:
