@@ -27,7 +27,6 @@ TORCH := ^(torch|triton|nvidia|cuda)
 	$(INSTALL) --no-deps --requirement <(grep -E '$(TORCH)' requirements.lock) & \
 	  $(INSTALL) --no-deps --requirement <(grep -vE '$(TORCH)' requirements.lock) && wait $$!
 	$(INSTALL) --no-deps --no-build-isolation --editable .
-	$(BIN)/python -m pip check
 	touch $@
 
 sweep: setup ## the nine-run T x alpha grid on digits
