@@ -260,21 +260,21 @@ def _refuse_other_network(folder: Path, key: str, model: Mapping[str, Any], opti
     student = None if config is None else raw(config).get("student")
     if not isinstance(student, dict) or not isinstance(student.get("model"), dict):
         return  # the names and shapes of its weights decide
-    theirs, own = student["model"], dict(model)
-    if theirs.get("_target_") != own.get("_target_"):
-        differing = [f"is {student.get('name')} ({theirs.get('_target_')})"]
+    of_run, own = student["model"], dict(model)
+    if of_run.get("_target_") != own.get("_target_"):
+        differing = [f"is {student.get('name')} ({of_run.get('_target_')})"]
         given = str(own.get("_target_"))
     else:
         defaults = _defaults(str(own.get("_target_")))
-        theirs, own = (
-            {**defaults, **(without_added_of_model(node) or {})} for node in (theirs, own)
+        of_run, own = (
+            {**defaults, **(without_added_of_model(node) or {})} for node in (of_run, own)
         )
         names = [
             name
-            for name in dict.fromkeys([*theirs, *own])
-            if name not in IN_TRAINING and theirs.get(name) != own.get(name)
+            for name in dict.fromkeys([*of_run, *own])
+            if name not in IN_TRAINING and of_run.get(name) != own.get(name)
         ]
-        differing = [f"has {name}={shown(theirs.get(name))}" for name in names]
+        differing = [f"has {name}={shown(of_run.get(name))}" for name in names]
         given = " and ".join(f"{name}={shown(own.get(name))}" for name in names)
     if differing:
         raise UserError(

@@ -115,11 +115,11 @@ def _could_be_allowed(path: object) -> str | None:
 
 
 def _checked(names: Iterable[str], key: str) -> list[str]:
-    listed = list(names)
-    for name in listed:
+    modules = list(names)
+    for name in modules:
         if (fault := _fault(name)) is not None:
             raise UserError(f"{key} must be names of your modules, such as mynet, got {fault}")
-    return listed
+    return modules
 
 
 def _fault(name: object) -> str | None:

@@ -57,18 +57,18 @@ def excesses(values: Mapping[str, Any]) -> list[str]:
 
 def odd_names(values: Mapping[str, Any], prefix: str = "") -> list[str]:
     """A message for every name of a stage, teacher, peer or loss term that is no plain word."""
-    odd = []
+    faults = []
     for key, node in values.items():
         if not isinstance(node, Mapping) or key == "published":
             continue
         if key in NAMED:
-            odd += [
+            faults += [
                 f"{prefix}{key} must have names of letters, digits, _, - and ., got {name}"
                 for name in node
                 if not NAME.fullmatch(str(name))
             ]
-        odd += odd_names(node, f"{prefix}{key}.")
-    return odd
+        faults += odd_names(node, f"{prefix}{key}.")
+    return faults
 
 
 def unknown_keys(skeleton: type, node: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

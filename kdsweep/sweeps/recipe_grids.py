@@ -113,11 +113,11 @@ def _refuse_another_controller(name: str, own: DictConfig, config: DictConfig) -
             f" {RECIPE}={name} runs it by itself"
         )
     for node in ("launcher", "sweeper"):
-        ours, theirs = ({**raw(one.hydra[node]), "params": None} for one in (config, own))
-        odd = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+        common, of_recipe = ({**raw(one.hydra[node]), "params": None} for one in (config, own))
+        odd = [key for key in {**common, **of_recipe} if common.get(key) != of_recipe.get(key)]
         if odd:
-            key = f"hydra.{node}.{odd[0]}"
+            got, here = (shown(values.get(odd[0])) for values in (common, of_recipe))
             raise UserError(
-                f"{key} must be the same in all recipes to sweep over them, got"
-                f" {shown(ours.get(odd[0]))} and, with {RECIPE}={name}, {shown(theirs.get(odd[0]))}"
+                f"hydra.{node}.{odd[0]} must be the same in all recipes to sweep over them, got"
+                f" {got} and, with {RECIPE}={name}, {here}"
             )

@@ -91,7 +91,7 @@ class Processes:
         return min(room, self._at_a_time - len(self._placed))
 
     def submit(self, units: Mapping[int, WorkUnit]) -> None:
-        mine: list[int] = []
+        new: list[int] = []
         for number, unit in units.items():
             placed = self._placed[number] = self._place(number, unit)
             self._shipper.follow(placed.folders)
@@ -104,10 +104,10 @@ class Processes:
                 name, where = placed.file.name, last.place
                 self._context.progress.note(f"unit {number}, {name}: still trained by {where}")
             else:
-                mine.append(number)
+                new.append(number)
             self._display.begin(number, placed.file)
-        if mine:
-            self._executor.submit(mine)
+        if new:
+            self._executor.submit(new)
 
     def _place(self, number: int, unit: WorkUnit) -> _Placed:
         if number in self._graph.changed or not unit_path(self._folder, number).exists():

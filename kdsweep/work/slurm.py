@@ -182,8 +182,8 @@ class SlurmExecutor:
     def _own(self) -> dict[int, Job]:
         """Those of them that end with this process."""
         live = self._live()
-        mine = self._placed.keys() if self._is_shared else live.keys()
-        return {number: job for number, job in live.items() if number in mine}
+        own = self._placed.keys() if self._is_shared else live.keys()
+        return {number: job for number, job in live.items() if number in own}
 
     def _ended(self) -> list[Exit]:
         """The units whose jobs have ended since the last call; none if Slurm does not respond."""

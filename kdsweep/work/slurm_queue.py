@@ -113,8 +113,8 @@ def jobs_named(prefix: str) -> dict[int, Job]:
     ``prefix``: of the names of jobs. The rest is the number of a unit, or the one that the index in
     an array counts from. Raises SlurmError if Slurm does not respond.
     """
-    mine = ["--array", f"--user={os.getuid()}", "--states=all"]
-    output = call("squeue", "--noheader", *mine, f"--format={FORMAT}")
+    selection = ["--array", f"--user={os.getuid()}", "--states=all"]
+    output = call("squeue", "--noheader", *selection, f"--format={FORMAT}")
     jobs: dict[int, Job] = {}
     for line in output.splitlines():
         id, name, index, state, node = line.strip().split("|")
