@@ -24,8 +24,8 @@ TORCH := ^(torch|triton|nvidia|cuda)
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "kdsweep needs Python 3.11 or newer"'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) --constraint requirements.lock --upgrade pip
-	$(INSTALL) --no-deps --requirement <(grep -E '$(TORCH)' requirements.lock) & \
-	  $(INSTALL) --no-deps --requirement <(grep -vE '$(TORCH)' requirements.lock) && wait $$!
+	$(INSTALL) --no-deps --requirement <(grep -E '$(TORCH)' requirements.lock) & torch=$$!; \
+	  $(INSTALL) --no-deps --requirement <(grep -vE '$(TORCH)' requirements.lock) && wait $$torch
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
