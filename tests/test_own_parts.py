@@ -159,7 +159,7 @@ def test_the_config_of_a_run_allows_nothing_by_itself(
         kdsweep.load("multirun/one/0")
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_an_edited_loss_is_another_run(in_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     named = "hydra.sweep.dir=multirun/first"
     assert train(named, capsys=capsys).code == 0

@@ -102,7 +102,7 @@ def test_a_tower_gets_a_new_head(spec: Any, tmp_path: Path, write: Any) -> None:
     assert model.eval()(torch.rand(2, 3, 16, 16)).shape == (2, 4)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_teacher_is_used_as_it_is_or_trained_further(spec: Any, folder: Path) -> None:
     words = ["student=cnn", "teacher=hf", f"teacher.model.path={folder}"]
     assert spec(*words).teachers[0].run is None
@@ -157,7 +157,7 @@ def test_a_file_that_holds_no_tensors_is_refused(spec: Any, folder: Path) -> Non
         spec("loss=ce", "teacher=none", "student=hf", f"student.model.path={folder}")
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_view_of_a_folder_is_no_part_of_what_identifies_a_run(spec: Any, folder: Path) -> None:
     words = ["loss=ce", "teacher=none", "student=hf", f"student.model.path={folder}"]
     first = spec(*words)

@@ -126,7 +126,7 @@ def test_a_run_that_is_synced_alone_is_nested_too(offline: Outcome) -> None:
     assert_whole(store)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_runs_of_a_search_stay_under_their_trial(offline: Outcome) -> None:
     store = MLflowStore.open("sqlite:///mlflow.db", "kdsweep")
     trial = store.create_run(

@@ -54,12 +54,12 @@ def test_help_of_the_console_script_imports_nothing_heavy() -> None:
     assert not imported("from kdsweep.cli import app; app()", "--help") & HEAVY
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_listing_the_cache_imports_nothing_heavy() -> None:
     assert not imported("from kdsweep.cli import app; app()", "cache") & (HEAVY - {"numpy"})
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_status_of_a_sweep_imports_nothing_heavy(tmp_path: Path) -> None:
     note = {"name": "grid", "created": 0.0, "fingerprints": {"0": "f0"}}
     (tmp_path / "sweep.json").write_text(json.dumps(note))

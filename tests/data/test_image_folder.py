@@ -266,7 +266,7 @@ def test_on_disk_equals_in_memory_bitwise(root, workers):
     assert on_disk.image_shape == in_memory.image_shape
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_workers_leave_the_global_generator_alone(root):
     before = torch.get_rng_state()
     batches(root, memory_gib=ON_DISK, workers=1)

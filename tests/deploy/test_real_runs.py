@@ -49,10 +49,8 @@ def write_images(folder: Path, count: int, seed: int) -> None:
             image.save(folder / name / f"{number:03}.{ending}", exif=exif.tobytes())
 
 
-@pytest.mark.parametrize(
-    "download",
-    [pytest.param("here", marks=pytest.mark.ci), pytest.param("there", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("download", ["here", "there"])
 def test_predictions_are_those_of_the_evaluation_in_training(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: str
 ) -> None:

@@ -75,7 +75,7 @@ def test_images_in_files_are_decoded_by_the_first_command_only(
         digest()
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_sweep_over_the_size_of_the_data_reads_it_once(
     command: Command, reads: Counter[str]
 ) -> None:

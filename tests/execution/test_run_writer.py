@@ -8,7 +8,7 @@ from commands import Command
 from kdsweep.training import checkpoint
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_pictures_that_fail_are_named_and_the_sweep_continues(command, monkeypatch, caplog):
     from kdsweep.execution import run_writer
     from kdsweep.sweeps import batch, finalize

@@ -181,7 +181,7 @@ def test_images_on_disk_that_are_read_otherwise_are_another_entry(
     assert identity(specs, *words)[0] != before[0]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_type_of_logits_is_part_of_the_run_and_of_every_member(specs: Specs) -> None:
     ensemble = ["teacher=ensemble", *BASE]
     plain, all_half, one_half = specs(

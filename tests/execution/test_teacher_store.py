@@ -58,7 +58,7 @@ def lines(err: str, word: str) -> list[str]:
     return [line for line in err.splitlines() if word in line]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_accuracy_of_a_teacher_is_printed_once_new_or_stored(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,7 +139,7 @@ def test_an_assistant_and_its_own_teacher(command: Command, tmp_path: Path) -> N
     assert len(lines(outcome.err, ": val ")) == 2
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_without_validation_training_images_are_measured_and_named(command: Command) -> None:
     outcome = command("dataset.val_fraction=0", *QUICK)
     assert outcome.code == 0, outcome.err

@@ -28,7 +28,7 @@ def board(store: MLflowStore, dataset: str = "digits") -> Leaderboard:
     return found
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_cells_of_all_sweeps_are_sorted_by_validation(store: MLflowStore, tmp_path: Path) -> None:
     first = made_sweep(store, tmp_path / "multirun/2026-11-21/10-00-00", cells=3, seeds=3)
     made_sweep(store, tmp_path / "multirun/bayes", cells=6, seeds=2)

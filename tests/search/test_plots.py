@@ -188,7 +188,7 @@ def test_keys_of_some_losses_only(tmp_path: Path) -> None:
     assert drawn(tmp_path) == ALL
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_lists_are_labelled_with_their_values(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,13 +40,9 @@ def trials_of(folder: Path) -> list[FrozenTrial]:
     return optuna.load_study(study_name=name, storage=storage).trials
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "words",
-    [
-        ["hydra.sweeper.n_trials=3", "search.finalists=1"],
-        *(pytest.param(words, marks=pytest.mark.slow) for words in ([], ["loss=ce,kl"])),
-    ],
+    "words", [["hydra.sweeper.n_trials=3", "search.finalists=1"], [], ["loss=ce,kl"]]
 )
 def test_trials_are_those_of_one_process(
     words: list[str],

@@ -123,7 +123,7 @@ def test_bad_input_is_named_with_the_key_of_its_recipe(
     assert sentence in refusal("teacher=assistant", *words)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_pairs_of_a_recipe_are_those_of_its_own_networks(command: Command) -> None:
     words = ["loss@teacher.loss=at", "teacher.loss.at.pairs=${pairs:last_map}", "student=mlp"]
     outcome = command(*ASSISTANT, *words, "dry_run=true")

@@ -61,7 +61,7 @@ def test_broken_image_is_found_before_training(command, root, part):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("part", ["train", pytest.param("test", marks=pytest.mark.slow)])
 def test_image_that_breaks_in_training_loses_nothing(command, root, whole, part, monkeypatch):
     assert whole
     path = root / part / "cat" / "01.jpg"

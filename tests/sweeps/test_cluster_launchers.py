@@ -171,7 +171,7 @@ def test_a_host_without_slurm_can_plan_a_sweep_for_it(
     assert "on a host without Slurm, got lockstep_slurm: there is no sbatch" in outcome.err
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_ray_is_refused_where_it_is_not_installed(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,7 +93,7 @@ def test_a_linear_probe_trains_the_head_on_features_computed_once(
     assert len([count for count in passed if count > 2]) < 10
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_features_are_kept_for_another_recipe(
     command: Command, own_teachers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

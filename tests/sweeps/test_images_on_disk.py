@@ -42,7 +42,9 @@ def test_students_share_one_decode(command, image_folder, decoded):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("workers", ["0", "auto", pytest.param("2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "workers", ["auto", *(pytest.param(count, marks=pytest.mark.slow) for count in ("0", "2"))]
+)
 def test_bits_do_not_depend_on_the_number_of_processes(trained, image_folder, workers):
     words = (*WORDS, f"dataset.root={image_folder}")
     (in_memory,) = trained(*words).rows

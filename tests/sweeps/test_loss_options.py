@@ -32,7 +32,7 @@ def test_the_log_has_once_how_hard_each_term_pulls(single: Outcome) -> None:
     assert log.count("weighted gradients") == log.count(printed) == 1
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_schedules_and_standardised_logits_are_swept(command: Command) -> None:
     schedules = "loss.kl.schedule=null,{until:1},{until:2}"
     two_steps = "dataset.source.num_train=64"

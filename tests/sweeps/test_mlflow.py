@@ -121,7 +121,7 @@ def test_the_stock_optuna_sweeper_is_one_parent_of_its_runs(
     assert all(1 <= row["T"] <= 16 for row in outcome.rows)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_stock_launcher_too_ends_with_a_finished_parent_and_results(command: Command) -> None:
     outcome = command("T=1,4", "hydra/launcher=basic", tracking=True)
     assert outcome.code == 0, outcome.err

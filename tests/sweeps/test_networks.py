@@ -127,7 +127,7 @@ def test_terms_on_features_need_no_module_paths(
     assert outcome.code == 0, outcome.err
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_term_on_maps_refuses_tokens_with_both_shapes(command: Command) -> None:
     pytest.importorskip("timm")
     words = [*OF_TIMM, "student.model.name=vit_tiny_patch16_224", "loss=at", *FEW]
@@ -140,7 +140,9 @@ def test_a_term_on_maps_refuses_tokens_with_both_shapes(command: Command) -> Non
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("loss", ["kl", "dkd", "ofa", "srrl"])
+@pytest.mark.parametrize(
+    "loss", ["kl", *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("dkd", "ofa", "srrl"))]
+)
 def test_a_term_that_needs_logits_refuses_a_tower(refusal: Refusal, clip: Path, loss: str) -> None:
     words = [*IMAGES, *SMALL, "teacher=hf_features", f"teacher.model.path={clip}", f"loss={loss}"]
     options = {
@@ -167,7 +169,7 @@ def test_a_student_is_a_classifier(command: Command, hf: Path) -> None:
     assert (outcome.code, outcome.err.splitlines()[-1]) == (1, sentence)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_labels_of_a_teacher_are_put_in_the_order_of_the_data_set(
     command: Command, tmp_path: Path, own_teachers: str
 ) -> None:
@@ -207,7 +209,7 @@ def test_dinov2_with_a_linear_head(command: Command, tmp_path: Path, own_teacher
     assert "head of zeros instead" in outcome.err + outcome.out
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_clip_classifies_by_texts_in_the_order_of_the_data_set(
     command: Command, clip: Path, tmp_path: Path, own_teachers: str
 ) -> None:

@@ -38,7 +38,7 @@ def test_the_first_line_of_a_search_comes_before_torch(
     assert outcome.out.startswith("Launching a search of 7 trials\n")
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_no_path_is_wrapped_in_40_columns(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

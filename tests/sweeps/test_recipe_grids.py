@@ -118,7 +118,7 @@ def test_the_sweep_is_named_by_the_grids_of_all_recipes(kd: Swept) -> None:
     assert set(command_sweeps(config)) == {"experiment", "optimizer.lr", "seed", "T", "alpha"}
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

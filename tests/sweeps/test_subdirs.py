@@ -49,7 +49,7 @@ def refusal(config: DictConfig, *subdirs: str) -> str:
     return str(refused.value)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_runs_are_found_under_the_names_of_their_overrides(command: Command) -> None:
     others = "dataset,dataset.source.shape,dataset.source.num_train,dataset.source.num_test"
     others += ",teacher.model.width,trainer.epochs,trainer.batch_size,teacher.trainer.epochs"

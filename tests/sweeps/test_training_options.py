@@ -113,7 +113,7 @@ SMALL = ["student=vit_tiny_distilled", "student.model.width=12", "student.model.
 TRANSFORMER = [*SMALL, "loss=deit", "recipe=transformer", "schedule.warmup_epochs=1"]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_students_are_trained_by_the_recipe_for_transformers(command: Command) -> None:
     (row,) = command(*TRANSFORMER).rows
     assert row["status"] == "FINISHED"

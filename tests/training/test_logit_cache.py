@@ -163,7 +163,9 @@ def record_of(students: list[Student], teacher: Any, **options: Any) -> tuple[li
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("name", ["fp32", "fp16", "ensemble"])
+@pytest.mark.parametrize(
+    "name", ["fp32", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fp16", "ensemble"))]
+)
 def test_students_have_the_same_weights_and_metrics(
     tmp_path: Path, calls: list[int], name: str
 ) -> None:

@@ -59,7 +59,7 @@ print(kept, resident() - before)
 on_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @on_glibc
 def test_a_freed_block_is_used_again() -> None:
     answer = subprocess.run([sys.executable, "-c", CHILD], capture_output=True, text=True)

@@ -45,7 +45,7 @@ def test_student_among_many_equals_student_alone() -> None:
         assert sha256(student.reported) == sha256(alone.reported), recipe
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_order_does_not_matter() -> None:
     order = list(range(len(RECIPES)))
     forward = [make_student(**RECIPES[i]) for i in order]

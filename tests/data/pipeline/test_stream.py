@@ -212,7 +212,7 @@ def test_batch_size_larger_than_the_data_is_refused():
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("operations", [0, 2])
+@pytest.mark.parametrize("operations", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_epoch_moves_its_random_numbers_at_once(operations):
     """As often for two batches as for seven; on a device each transfer may wait."""
     moved = []

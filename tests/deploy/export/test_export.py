@@ -81,7 +81,7 @@ class TestOnnx:
         predictions = classifier.predict(pixels)
         np.testing.assert_allclose(found, predictions.probabilities.numpy(), atol=1e-6)
 
-    @pytest.mark.ci
+    @pytest.mark.slow
     def test_with_the_preprocessing_inside_a_network_resizes_its_images(
         self, tmp_path: Path
     ) -> None:

@@ -50,7 +50,7 @@ def test_the_sheet_shows_what_was_fixed_and_broken(tmp_path: Path) -> None:
     assert "broke 1" in " ".join(shown.sentences)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_sheet_is_drawn_again_only_if_it_shows_something_else(tmp_path: Path) -> None:
     """Its images are read with torch, which a report of a folder does not import otherwise."""
     loaded = []

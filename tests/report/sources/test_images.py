@@ -29,7 +29,9 @@ def test_captions_have_the_class_and_both_predictions() -> None:
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize(("side", "channels"), [(8, 1), (224, 3)])
+@pytest.mark.parametrize(
+    ("side", "channels"), [(8, 1), pytest.param(224, 3, marks=pytest.mark.slow)]
+)
 def test_the_sheet_holds_images_of_any_size(side: int, channels: int, tmp_path: Path) -> None:
     one = SheetImage(np.full((channels, side, side), 255, np.uint8), "cat", "dog", "cat")
     contact_sheet([("Fixed\ncats", [one] * MOST_SHOWN), ("Broken: none\n", [])], tmp_path / "s.png")

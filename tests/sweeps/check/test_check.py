@@ -246,10 +246,15 @@ def loss(name: str) -> dict[str, str | None]:
     ("name", "check", "fault"),
     [
         ("OfEachImage", SHAPES, "the value must be a scalar tensor, got (8,)"),
-        ("OfTheTeacher", GRADIENT, "the value must have a gradient for the student's output"),
+        pytest.param(
+            "OfTheTeacher",
+            GRADIENT,
+            "the value must have a gradient for the student's output",
+            marks=pytest.mark.slow,
+        ),
         ("OfBoth", GRADIENT, "the value must have no gradient for the teacher's output, got one"),
         ("Selects", NO_WAITING, "a step must read no value of a tensor: "),
-        ("MAE", None, None),
+        pytest.param("MAE", None, None, marks=pytest.mark.slow),
     ],
 )
 def test_what_is_wrong_with_a_loss_is_named(
@@ -374,9 +379,14 @@ def test_words_that_no_run_can_have_are_refused(here: Path, words: list[str], me
     "words",
     [
         ["loss=[kl,fitnet,crd]", "student=cnn", "loss.crd.negatives=4", "teacher.model.width=4"],
-        ["loss=kl", "teacher=peers", "student=cnn"],
-        ["loss=kl", "teacher.online=true", "student=cnn", "teacher.model.width=4"],
-        ["loss=kl", "teacher=ensemble", "student=cnn"],
+        *(
+            pytest.param(["loss=kl", *words], marks=pytest.mark.slow)
+            for words in (
+                ["teacher=peers", "student=cnn"],
+                ["teacher.online=true", "student=cnn", "teacher.model.width=4"],
+                ["teacher=ensemble", "student=cnn"],
+            )
+        ),
     ],
     ids=lambda words: words[1],
 )

@@ -220,7 +220,7 @@ def test_runs_cohorts_and_teachers_are_counted(command: Command, own_store: str)
     assert outcome.err.count("timing 20 steps") == 2  # cohorts that differ in their seed: once
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_cohorts_of_another_kind_are_timed_on_their_own(command: Command) -> None:
     outcome = plan(command, "trainer.batch_size=16,32", "T=1,4")
     assert [row[1] for row in rows(outcome)][-2:] == ["2", "2"]
@@ -243,7 +243,7 @@ def test_a_step_on_several_devices_is_that_of_one_with_its_part_of_a_batch(
     assert "the part of a batch of one device" in outcome.out
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_teacher_that_is_there_is_not_counted(command: Command, trained: Command) -> None:
     assert (
         trained("T=1,4", "hydra.sweep.dir=mine").code == 0
@@ -253,7 +253,7 @@ def test_a_teacher_that_is_there_is_not_counted(command: Command, trained: Comma
     assert [row[0] for row in rows(outcome)] == ["kl T=1 alpha=0.5, ..."]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_each_teacher_of_a_chain_is_counted(command: Command, own_store: str) -> None:
     # The assistant's own teacher has a store of its own key.
     below = own_store.replace("teacher.", "teacher.teacher.")
@@ -262,7 +262,7 @@ def test_each_teacher_of_a_chain_is_counted(command: Command, own_store: str) ->
     assert "teachers   2 to train first" in outcome.out
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_teachers_of_an_ensemble_are_one_kind_where_they_differ_in_their_seed(
     command: Command, tmp_path: Path
 ) -> None:
@@ -320,7 +320,7 @@ def test_epochs_that_a_checkpoint_has_are_subtracted(
     assert [one.left for one in (printed[0][-1], printed[1][-1])] == [((1, 1),), ((4, 4),)]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_the_word_plan_is_a_dry_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # the command sets another one

@@ -91,7 +91,7 @@ def test_a_cohort_is_split_for_an_idle_worker(
     ]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_it_is_trained_whole_if_its_teacher_takes_the_time(
     monkeypatch: pytest.MonkeyPatch, context: Any
 ) -> None:

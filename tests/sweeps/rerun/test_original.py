@@ -82,10 +82,17 @@ WORDS = {
     "stages": ["stages=[hints,flow]", CNN, "loss=[kl,crd]"],
     "an added key": ["+warm=3", "T=${warm}"],
 }
+SLOW = {"ce", "several terms", "online", "assistant", "born again", "an added key"}
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(words, id=kind, marks=[pytest.mark.slow] if kind in SLOW else [])
+        for kind, words in WORDS.items()
+    ],
+)
 def test_the_spec_of_a_recorded_run_is_the_same(
     compose: Compose, tmp_path: Path, words: list[str]
 ) -> None:

@@ -59,13 +59,10 @@ def open_study(address: str, folder: Path) -> None:
     study.open_study(address, "mine", ["maximize"], {}, optuna.pruners.NopPruner(), folder)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "open_database"),
-    [
-        ("tracking.uri", open_store),
-        pytest.param("hydra.sweeper.storage", open_study, marks=pytest.mark.slow),
-    ],
+    [("tracking.uri", open_store), ("hydra.sweeper.storage", open_study)],
 )
 def test_a_server_that_hangs_is_refused(
     tmp_path: Path,
