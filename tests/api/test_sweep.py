@@ -92,10 +92,10 @@ def test_the_process_stays_as_it_was(trained: Sweep) -> None:
     ("settings", "sentence"),
     [
         ({"T": -1}, "T must be"),
-        ({"loss": "nope"}, "nope"),
+        pytest.param({"loss": "nope"}, "nope", marks=pytest.mark.slow),
         ({"T": []}, "T must be a number, a string, True, False, None, or a list of them"),
         ({"T": object()}, "T must be a number"),
-        ({"dry_run": True}, "must train something"),
+        pytest.param({"dry_run": True}, "must train something", marks=pytest.mark.slow),
     ],
 )
 def test_what_cannot_be_trained_is_an_error(settings: dict[str, object], sentence: str) -> None:

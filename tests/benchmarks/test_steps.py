@@ -67,10 +67,11 @@ def test_the_loop_of_a_user_has_the_loss_and_the_step_of_kdsweep(load: Any, coho
             1e-6,
             marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             ["trainer.precision=bf16", "trainer.memory_format=channels_last"],
             ("bf16", torch.channels_last),
             1e-3,
+            marks=pytest.mark.slow,
         ),
     ],
 )

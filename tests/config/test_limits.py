@@ -69,7 +69,9 @@ def test_a_plain_name_passes(name: str) -> None:
     ("group", "text"),
     [
         ("teacher", "defaults: [none]\nname: mine\npeers: {../../../out: {}}\n"),
-        ("stages", "defaults: [hints]\n../../out: {epochs: 1}\n"),
+        pytest.param(
+            "stages", "defaults: [hints]\n../../out: {epochs: 1}\n", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_no_name_leads_out_of_the_folder(command: Command, group: str, text: str) -> None:

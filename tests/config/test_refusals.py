@@ -270,7 +270,7 @@ FILES = {
 }
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_own_yaml_files(tmp_path: Path) -> None:
     (tmp_path / "loss").mkdir()
     for name, (text, _) in FILES.items():

@@ -255,7 +255,7 @@ def batches(root, memory_gib, workers):
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_on_disk_equals_in_memory_bitwise(root, workers):
     expected, in_memory = batches(root, memory_gib=4, workers=0)
     got, on_disk = batches(root, memory_gib=ON_DISK, workers=workers)

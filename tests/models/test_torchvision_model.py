@@ -131,8 +131,10 @@ def test_the_pretrained_head_is_kept_for_its_own_classes(offline_weights):
     ("name", "view"),
     [
         ("resnet18", View((224, 224), "bilinear", 0.875)),
-        ("resnet50", View((224, 224), "bilinear", None)),  # its weights differ in it
         ("mobilenet_v3_small", View((224, 224), "bilinear", 0.875)),
+        pytest.param(  # its weights differ in it
+            "resnet50", View((224, 224), "bilinear", None), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_weights_of_a_network_have_the_view_that_all_of_them_have(name, view):

@@ -9,7 +9,7 @@ from kdsweep.tracking.run_dir import make_row
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("epochs", [1, 30])
+@pytest.mark.parametrize("epochs", [1, pytest.param(30, marks=pytest.mark.slow)])
 def test_curves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int) -> None:
     titles = panel_titles(monkeypatch)
     rows = [

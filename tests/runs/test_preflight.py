@@ -134,7 +134,7 @@ def test_features_that_networks_lack_are_named_with_those_there_are(refusal: Ref
 SINGLE = ["dataset.source.shape=[3,16,16]", "trainer.batch_size=1"]
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_batches_of_one_image_are_refused_where_batchnorm_has_one_value(refusal: Refusal) -> None:
     message = refusal("student=mobilenetv2", "student.model.width=0.1", *SINGLE)
     assert message.startswith("trainer.batch_size must be at least 2 for student.model, got 1: ")

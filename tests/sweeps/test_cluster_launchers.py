@@ -160,7 +160,7 @@ def test_bad_options_are_refused_before_anything_is_trained(
     assert not queue.scripts
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_host_without_slurm_can_plan_a_sweep_for_it(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

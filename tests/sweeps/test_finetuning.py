@@ -104,7 +104,7 @@ def test_features_are_kept_for_another_recipe(
     assert sum(count for count in passed if count > 2) == evaluated
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_an_interrupted_probe_ends_with_the_same_bits(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

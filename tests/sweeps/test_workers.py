@@ -141,7 +141,9 @@ def test_a_failed_teacher_takes_only_what_needs_it(
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("value", ["0", "two", "1.5"])
+@pytest.mark.parametrize(
+    "value", ["0", *(pytest.param(value, marks=pytest.mark.slow) for value in ("two", "1.5"))]
+)
 def test_other_numbers_of_workers_are_refused_before_training(command: Command, value: str) -> None:
     outcome = command("T=1,4", f"hydra.launcher.workers={value}")
     assert outcome.code == 1

@@ -275,7 +275,9 @@ def test_teachers_of_an_ensemble_are_one_kind_where_they_differ_in_their_seed(
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("words", [["teacher=peers"], ["teacher.online=true"]])
+@pytest.mark.parametrize(
+    "words", [["teacher=peers"], pytest.param(["teacher.online=true"], marks=pytest.mark.slow)]
+)
 def test_the_teachers_of_a_run_are_part_of_the_cohort(command: Command, words: list[str]) -> None:
     outcome = plan(command, *words, "T=1,4")
     assert [row[1] for row in rows(outcome)] == ["2"]

@@ -139,7 +139,7 @@ def test_an_experiment_needs_a_name(tmp_path: Path) -> None:
         MLflowStore.open("sqlite:///mlflow.db", " ", cwd=tmp_path)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_new_database_is_made_in_one_step_over_an_empty_file(
     tmp_path: Path, fresh_database: Path
 ) -> None:
