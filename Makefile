@@ -8,7 +8,7 @@ export OMP_NUM_THREADS ?= 1
 # Every process would compile all that it imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup sweep search ui docs docs-serve test test-all check format bench accuracy lock clean
+.PHONY: help setup install-torch install-rest sweep search ui docs docs-serve test test-all check format bench accuracy lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,10 +24,15 @@ TORCH := ^(torch|triton|nvidia|cuda)
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "kdsweep needs Python 3.11 or newer"'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) --constraint requirements.lock --upgrade pip
-	$(INSTALL) --no-deps --requirement <(grep -E '$(TORCH)' requirements.lock) & torch=$$!; \
-	  $(INSTALL) --no-deps --requirement <(grep -vE '$(TORCH)' requirements.lock) && wait $$torch
+	$(MAKE) --no-print-directory --jobs=2 install-torch install-rest
 	$(INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
+
+install-torch:
+	$(INSTALL) --no-deps --requirement <(grep -E '$(TORCH)' requirements.lock)
+
+install-rest:
+	$(INSTALL) --no-deps --requirement <(grep -vE '$(TORCH)' requirements.lock)
 
 sweep: setup ## the nine-run T x alpha grid on digits
 	$(BIN)/python train.py -m loss=kl T=1,4,16 alpha=0.1,0.5,0.9

@@ -175,8 +175,8 @@ def worker_table(results: Results) -> str:
         "`hydra.launcher.workers=2` trains two cohorts at a time. Whole commands with MLflow and"
         " report, the imports of the workers included:"
     )
-    ratios = table(["whole command", f"{TWO} / {ONE}"], rows)
-    return f"{about}\n\n{ratios}\n\n{len(samples[ONE])} interleaved rounds."
+    ratio_table = table(["whole command", f"{TWO} / {ONE}"], rows)
+    return f"{about}\n\n{ratio_table}\n\n{len(samples[ONE])} interleaved rounds."
 
 
 def against_table(results: Results) -> str:
@@ -185,8 +185,8 @@ def against_table(results: Results) -> str:
     rows = [[kind, str(against(samples, kind))] for kind in KINDS]
     rounds = len(next(iter(samples.values())))
     about = "Whole commands next to those of an earlier commit:"
-    ratios = table([f"{RUNS} runs", f"{OWN} / {OTHER}"], rows)
-    return f"{about}\n\n{ratios}\n\n{rounds} interleaved rounds."
+    ratio_table = table([f"{RUNS} runs", f"{OWN} / {OTHER}"], rows)
+    return f"{about}\n\n{ratio_table}\n\n{rounds} interleaved rounds."
 
 
 def against(samples: Samples, kind: str) -> Spread:

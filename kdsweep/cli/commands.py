@@ -109,11 +109,11 @@ def report(
 
     with user_errors():
         source = find(sweeps or [], Address(uri, experiment))
-        written = write_report(source.collection)
+        report = write_report(source.collection)
     console = Console()
-    show(written.grid, written.conclusions, console)
+    show(report.grid, report.conclusions, console)
     print_line(console, f"report   {source.collection.folder / REPORT}")
-    if (reason := publish_if_possible(written, source)) is not None:
+    if (reason := publish_if_possible(report, source)) is not None:
         print_line(console, reason)
 
 

@@ -102,12 +102,12 @@ def recorded_config(folder: Path) -> RunConfig:
             " which has neither"
         )
     try:
-        recorded = from_public(raw(config), _derived(result))
+        run_config = from_public(raw(config), _derived(result))
         # An augmentation is not built: it is of training images.
-        plain = replace(recorded.dataset, augment=replace(recorded.dataset.augment, own={}))
+        plain = replace(run_config.dataset, augment=replace(run_config.dataset.augment, own={}))
         refuse_code(to_values(plain), "dataset", SOURCES)
-        refuse_code(recorded.student.model, "student.model", NETWORKS)
-        return recorded
+        refuse_code(run_config.student.model, "student.model", NETWORKS)
+        return run_config
     except (OmegaConfBaseException, TypeError, ValueError, KeyError, AttributeError) as error:
         raise UserError(
             f"SOURCE must be a run with a valid config, got {folder / CONFIG}:"

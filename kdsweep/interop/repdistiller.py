@@ -113,7 +113,7 @@ def _of_method(distill: str, options: Options) -> list[str]:
         options.fixed("mode")
         names = {"nce_k": "negatives", "nce_t": "temperature", "nce_m": "momentum"}
         names["feat_dim"] = "dim"
-        return [f"loss.crd.{ours}={number(options.number(name))}" for name, ours in names.items()]
+        return [f"loss.crd.{key}={number(options.number(name))}" for name, key in names.items()]
     if distill == "correlation":
         return [f"loss.cc.dim={number(options.number('feat_dim'))}"]
     if distill == "hint":

@@ -44,12 +44,12 @@ class KDSVD(FeatureTerm):
         check_equal_channels(feature, target)
 
     def values(self, features: list[Tensor], targets: list[Tensor], batch: Batch) -> list[Tensor]:
-        theirs = [signed(singular_vectors(target, 1)).squeeze(2) for target in targets]
-        own = [
+        target_vectors = [signed(singular_vectors(target, 1)).squeeze(2) for target in targets]
+        vectors = [
             most_parallel(singular_vectors(feature, CANDIDATES), vector)
-            for feature, vector in zip(features, theirs, strict=True)
+            for feature, vector in zip(features, target_vectors, strict=True)
         ]
-        steps = zip(pairwise(own), pairwise(theirs), strict=True)
+        steps = zip(pairwise(vectors), pairwise(target_vectors), strict=True)
         return [(kernel(*s) - kernel(*t)).square().sum() / len(s[0]) for s, t in steps]
 
 

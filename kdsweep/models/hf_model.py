@@ -84,10 +84,10 @@ def HuggingFace(
         classes = list(read_texts(texts).classes)
     if classes is not None and not head:
         raise ValueError("head must be true with texts, which are one, got false")
-    plan = blueprint(architecture, head and classes is None, in_shape, num_classes)
+    parts = blueprint(architecture, head and classes is None, in_shape, num_classes)
     name = str(architecture.get("model_type"))
     try:
-        model: nn.Module = plan.network._from_config(plan.config, **plan.options)
+        model: nn.Module = parts.network._from_config(parts.config, **parts.options)
     except (RuntimeError, AssertionError, ArithmeticError, *WRONG) as error:
         raise ValueError(unsupported_images_message(name, in_shape, error)) from error
     has_class_token = any(key.endswith("cls_token") for key, _ in model.named_parameters())
@@ -157,21 +157,21 @@ def weights_in(folder: str, head: bool = True) -> dict[str, Tensor]:
 
     Raises ValueError if the folder has no weights in safetensors that are for such a network.
     """
-    plan = blueprint(read_architecture(folder), head, None, num_labels(folder))
+    parts = blueprint(read_architecture(folder), head, None, num_labels(folder))
     logging = import_package("transformers.utils.logging", "hf")
     logging.set_verbosity_error()  # of what is left out there is a line, as for other files
     logging.disable_progress_bar()
     try:
         with torch.random.fork_rng():
-            model, account = plan.network.from_pretrained(
+            model, account = parts.network.from_pretrained(
                 folder,
-                config=plan.config,
+                config=parts.config,
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
                 dtype=torch.float32,
                 output_loading_info=True,
-                **plan.options,
+                **parts.options,
             )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise ValueError(

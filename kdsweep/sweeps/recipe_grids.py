@@ -116,8 +116,10 @@ def _refuse_another_controller(name: str, own: DictConfig, config: DictConfig) -
         common, of_recipe = ({**raw(one.hydra[node]), "params": None} for one in (config, own))
         odd = [key for key in {**common, **of_recipe} if common.get(key) != of_recipe.get(key)]
         if odd:
-            got, here = (shown(values.get(odd[0])) for values in (common, of_recipe))
+            common_value, recipe_value = (
+                shown(values.get(odd[0])) for values in (common, of_recipe)
+            )
             raise UserError(
                 f"hydra.{node}.{odd[0]} must be the same in all recipes to sweep over them, got"
-                f" {got} and, with {RECIPE}={name}, {here}"
+                f" {common_value} and, with {RECIPE}={name}, {recipe_value}"
             )

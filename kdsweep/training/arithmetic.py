@@ -51,11 +51,11 @@ class NetworkKind(NamedTuple):
     @classmethod
     def of_all(cls, kinds: Iterable["NetworkKind"]) -> "NetworkKind":
         """One kind for networks that are to have the same precision and format."""
-        listed = list(kinds)
-        faults = (kind.fault for kind in listed if kind.fault is not None)
+        all_kinds = list(kinds)
+        faults = (kind.fault for kind in all_kinds if kind.fault is not None)
         return NetworkKind(
-            any(kind.convolutions for kind in listed),
-            any(kind.depthwise for kind in listed),
+            any(kind.convolutions for kind in all_kinds),
+            any(kind.depthwise for kind in all_kinds),
             next(faults, None),
         )
 

@@ -33,10 +33,10 @@ def conv_bn(*groups: str, first: int = 1) -> Rules:
     )
 
 
-def numbered(ours: str, theirs: str, groups: int) -> Rules:
+def numbered(own: str, published: str, groups: int) -> Rules:
     """Groups of convolution, BatchNorm and ReLU, whose layers are numbered through there."""
     return tuple(
-        (rf"{ours}\.{group}\.{layer}\.", f"{theirs}.{3 * group + layer}.")
+        (rf"{own}\.{group}\.{layer}\.", f"{published}.{3 * group + layer}.")
         for group in range(groups)
         for layer in range(2)
     )
@@ -46,11 +46,12 @@ def mobilenet_blocks() -> Rules:
     """Our stages have one or two of the seven groups that are lists of blocks there."""
     rules, groups = [], count()
     for stage, content in enumerate(STAGES, start=1):
-        ours = count()
+        numbers = count()
         for _, _, blocks, _ in content:
             group = next(groups)
             rules += [
-                (rf"^stage{stage}\.{next(ours)}\.", f"blocks.{group}.{i}.") for i in range(blocks)
+                (rf"^stage{stage}\.{next(numbers)}\.", f"blocks.{group}.{i}.")
+                for i in range(blocks)
             ]
     return tuple(rules)
 
@@ -124,6 +125,6 @@ def refuse_other_form(model: nn.Module, origin: str) -> None:
 
 
 def _renamed(name: str, rules: Rules) -> str:
-    for pattern, theirs in rules:
-        name = re.sub(pattern, theirs, name)
+    for pattern, published in rules:
+        name = re.sub(pattern, published, name)
     return name

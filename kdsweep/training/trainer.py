@@ -119,13 +119,13 @@ def fit(
             students = students_of(trained)
             models = [model for student in students for model in student.models]
             group.synchronize(models, [student.objective for student in students])
-            readings = read_epoch(students, splits, teacher)
+            epoch_metrics = read_epoch(students, splits, teacher)
             group.raise_if_lost()  # else numbers that are none would be recorded
-            for student, metrics in readings.items():
+            for student, metrics in epoch_metrics.items():
                 student.seconds += seconds
                 metrics["images_per_second"] = stream.images_per_epoch / seconds
             for one in trained:
-                finish_epoch(one, readings, record)
+                finish_epoch(one, epoch_metrics, record)
             share_failures(everything, group)
             for failed in (one for one in online if one.failure is not None):
                 for unit in units:  # a teacher may fail by diverging; its students fail with it
@@ -213,12 +213,12 @@ def read_epoch(
 
 
 def finish_epoch(
-    unit: CohortUnit, readings: Mapping[Student, Mapping[str, float]], record: Record
+    unit: CohortUnit, epoch_metrics: Mapping[Student, Mapping[str, float]], record: Record
 ) -> None:
     """Record the metrics of an epoch; if one of the students has diverged, all of them fail."""
     metrics_of: dict[Student, dict[str, float]] = {}
     for student in unit.students:
-        metrics = metrics_of[student] = student.end_epoch(readings[student])
+        metrics = metrics_of[student] = student.end_epoch(epoch_metrics[student])
         if (acc := metrics.get("val/acc")) is not None:
             student.best_acc = max(acc, student.best_acc or 0.0)
         if not math.isfinite(metrics.get("val/loss", 0.0)):

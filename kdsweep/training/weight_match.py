@@ -279,8 +279,8 @@ def _closest(candidates: Sequence[Part], naming: Naming, tree: Any, path: Path) 
 
 def _same(one: Part, other: Part) -> bool:
     """Whether two parts have the same weights."""
-    mine, others = one.weights, other.weights
-    return all(torch.equal(mine[name], others[name]) for name in mine.keys() & others.keys())
+    names = one.weights.keys() & other.weights.keys()
+    return all(torch.equal(one.weights[name], other.weights[name]) for name in names)
 
 
 def _account(part: Part, foreign: Sequence[str], path: Path) -> str | None:

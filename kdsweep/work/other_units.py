@@ -34,10 +34,9 @@ class OtherUnits:
     def of_runs(self, fingerprints: Collection[str]) -> list[UnitFile]:
         """Those in which any of these runs is trained."""
         self._read_new()
-        selected = (
-            n for n, (_, *runs) in self._keys.items() if not set(runs).isdisjoint(fingerprints)
+        return self._open(
+            [n for n, (_, *runs) in self._keys.items() if not set(runs).isdisjoint(fingerprints)]
         )
-        return self._open([*selected])
 
     def _read_new(self) -> None:
         for number in numbers(self._folder):

@@ -19,6 +19,8 @@ from kdsweep.deploy.sources import find_bundle
 from kdsweep.report.sources.address import Address
 from kdsweep.tracking.predictions import load_predictions
 
+pytestmark = pytest.mark.slow
+
 CLASSES = ("cat", "dog", "eel")
 PROGRAM = """
 import sys
@@ -49,7 +51,6 @@ def write_images(folder: Path, count: int, seed: int) -> None:
             image.save(folder / name / f"{number:03}.{ending}", exif=exif.tobytes())
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("download", ["here", "there"])
 def test_predictions_are_those_of_the_evaluation_in_training(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, download: str
@@ -94,7 +95,6 @@ def test_predictions_are_those_of_the_evaluation_in_training(
     assert (again - expected).abs().max() < 1e-5
 
 
-@pytest.mark.slow
 def test_a_thousand_images_real_and_broken(bundle: Path, tmp_path: Path) -> None:
     write_images(tmp_path / "images", 300, seed=2)
     real = sorted(str(path) for path in (tmp_path / "images").glob("*/*"))
@@ -132,7 +132,6 @@ print(peak() - before)
 """
 
 
-@pytest.mark.slow
 def test_memory_does_not_grow_with_the_number_of_images(bundle: Path, tmp_path: Path) -> None:
     generator = np.random.default_rng(3)
     paths = [tmp_path / f"{number}.png" for number in range(64)]

@@ -10,8 +10,9 @@ from loss_students import CONVOLUTIONAL, LOSSES
 
 from kdsweep.training.device_group import SINGLE, DeviceGroup
 
-# Of logits, of relations between images, with a memory, with a BatchNorm of its own.
-KINDS = ("kl", "sp", "crd", "ofd")
+# Of logits, of relations between images, with a memory, of features, with parts that learn, with a
+# BatchNorm of its own, with the teacher's classifier.
+KINDS = ("kl", "sp", "crd", "fitnet", "vid", "ofd", "simkd")
 BOUND = 1e-6  # of a distance, relative; what is left of float64 is far below it
 
 

@@ -63,7 +63,7 @@ def test_a_sweep_that_does_not_fit_into_memory_is_split_and_ends_with_the_same_b
     assert {run.info.status for run in runs(outcome)["run"]} == {"FINISHED"}
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_cohort_that_does_not_fit_is_gone_before_its_halves_begin(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

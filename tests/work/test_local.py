@@ -183,7 +183,7 @@ def started(places: Sequence[Place], folder: Path) -> list[list[str]]:
 def test_each_has_its_cores_and_its_environment(tmp_path: Path) -> None:
     first, *_, last = sorted(os.sched_getaffinity(0))
     places = [Place(frozenset({first})), Place(frozenset({last}), {"OWN": "gpu 1"})]
-    # A worker is pinned right after it has been started; the program looks later than that.
+    # A worker is pinned right after it has been started; the program reads its affinity after that.
     (_, one), (_, other) = started(places, tmp_path)
     assert one.startswith(f"[{first}]")
     assert one.strip().endswith("None")

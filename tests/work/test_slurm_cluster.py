@@ -193,7 +193,7 @@ def test_ctrl_c_ends_the_jobs_and_a_signal_leaves_them(
     message = ended_by(process, signal.SIGTERM)
     assert running(cluster), message
     assert "the jobs go on: `kdsweep attach " in message
-    with paused(tmp_path):  # it would end before a second command that starts slowly is stopped
+    with paused(tmp_path):  # else the jobs may end before the command is stopped
         process = start(tmp_path, words)
         wait_for(process, lambda: read_json(note)["pid"] == process.pid)
         stop(process, signal.SIGINT)

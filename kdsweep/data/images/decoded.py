@@ -68,14 +68,14 @@ def are_lasting(status: Sequence[Status]) -> bool:
 def packed(status: Sequence[Status], images: EncodedImages) -> Bytes:
     """What is known of the images, as bytes to keep."""
 
-    def listed() -> Iterator[list[Any]]:
+    def rows() -> Iterator[list[Any]]:
         for row, one in enumerate(status):
             if isinstance(one, UnreadableImage):
                 yield [row, one.cause.replace(images.name(row), NAME)]
             elif one is not None:
                 yield [row, *one]
 
-    return np.frombuffer(json.dumps([*listed()]).encode(), np.uint8)
+    return np.frombuffer(json.dumps([*rows()]).encode(), np.uint8)
 
 
 def unpacked(content: Bytes, images: EncodedImages) -> list[Status] | None:

@@ -143,8 +143,8 @@ class ImageDecoder:
                 size = height, width
             else:
                 size, channels = self._common_format(parts, size, channels)
-                header = json.dumps([*size, channels]).encode()
-                kept.keep([np.frombuffer(header, np.uint8)], *form)
+                content = json.dumps([*size, channels]).encode()
+                kept.keep([np.frombuffer(content, np.uint8)], *form)
         return ImageFormat(channels, *size, **self.rules._asdict())
 
     def _common_format(

@@ -47,15 +47,15 @@ class Networks:
         self, objective: Objective
     ) -> Iterator[tuple[FeatureExtractor, list[FeatureExtractor]]]:
         """The networks with the features that an objective reads."""
-        loss, built = self.config.loss, list[FeatureExtractor]()
+        loss, networks = self.config.loss, list[FeatureExtractor]()
         for key, model in {"student": self.student, **self.teachers}.items():
-            is_student = not built
+            is_student = not networks
             names = objective.student_features if is_student else objective.teacher_features
-            built.append(extract_features(model, names, key, self.dataset, loss))
+            networks.append(extract_features(model, names, key, self.dataset, loss))
         try:
-            yield built[0], built[1:]
+            yield networks[0], networks[1:]
         finally:
-            for one in built:
+            for one in networks:
                 one.close()
 
     def outputs(self, objective: Objective, batch: Batch) -> "Outputs":

@@ -78,12 +78,12 @@ def _short(digest: str | None) -> str | None:
     return None if digest is None else digest[:DIGITS]
 
 
-def show_conditions(compared: Sequence[Condition], console: "Console") -> None:
+def show_conditions(conditions: Sequence[Condition], console: "Console") -> None:
     """Print those that are not the same."""
     from rich.markup import escape
     from rich.table import Column, Table
 
-    changed = [condition for condition in compared if not condition.is_same]
+    changed = [condition for condition in conditions if not condition.is_same]
     if not changed:
         console.print("config, data, weights of teachers, versions and machine are as recorded")
         return

@@ -70,27 +70,28 @@ def related(spec: RunSpec) -> dict[str, str]:
     return found
 
 
-WORDS = {
-    "ce": ["loss=ce"],
+IN_CI = {
     "a weight that is not alpha": ["T=1", "loss.kl.weight=0.5", "alpha=0.9"],
-    "several terms": ["loss=[kl,fitnet]", CNN, "alpha=0.25", "hard_weight=0.1"],
     "peers": ["teacher=peers", CNN, "+student@teacher.peers.third=cnn"],
+    "ensemble": ["teacher=ensemble", CNN],
+    "stages": ["stages=[hints,flow]", CNN, "loss=[kl,crd]"],
+}
+SLOW = {
+    "ce": ["loss=ce"],
+    "several terms": ["loss=[kl,fitnet]", CNN, "alpha=0.25", "hard_weight=0.1"],
     "online": ["teacher.online=true", CNN],
     "assistant": ["teacher=assistant", CNN],
-    "ensemble": ["teacher=ensemble", CNN],
     "born again": ["teacher=born_again", CNN],
-    "stages": ["stages=[hints,flow]", CNN, "loss=[kl,crd]"],
     "an added key": ["+warm=3", "T=${warm}"],
 }
-SLOW = {"ce", "several terms", "online", "assistant", "born again", "an added key"}
 
 
 @pytest.mark.ci
 @pytest.mark.parametrize(
     "words",
     [
-        pytest.param(words, id=kind, marks=[pytest.mark.slow] if kind in SLOW else [])
-        for kind, words in WORDS.items()
+        *(pytest.param(words, id=kind) for kind, words in IN_CI.items()),
+        *(pytest.param(words, id=kind, marks=pytest.mark.slow) for kind, words in SLOW.items()),
     ],
 )
 def test_the_spec_of_a_recorded_run_is_the_same(
