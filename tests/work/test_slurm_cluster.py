@@ -193,11 +193,11 @@ def test_ctrl_c_ends_the_jobs_and_a_signal_leaves_them(
     message = ended_by(process, signal.SIGTERM)
     assert running(cluster), message
     assert "the jobs go on: `kdsweep attach " in message
-    with paused(tmp_path):  # else the jobs may end before the command is stopped
+    # Else the jobs may end before the command does. scancel sends SIGCONT ahead of SIGTERM.
+    with paused(tmp_path):
         process = start(tmp_path, words)
         wait_for(process, lambda: read_json(note)["pid"] == process.pid)
-        stop(process, signal.SIGINT)
-    message, _ = process.communicate()
+        message = ended_by(process, signal.SIGINT)
     assert not running(cluster), message
     assert "the jobs go on" not in message
     finish(tmp_path, words)
@@ -205,15 +205,10 @@ def test_ctrl_c_ends_the_jobs_and_a_signal_leaves_them(
     assert attempts(tmp_path) == {0: 1, 1: 2}  # only Ctrl-C has stopped a job
 
 
-def stop(process: "subprocess.Popen[str]", what: signal.Signals) -> None:
-    """Send a signal to a command, once it has looked at the queue."""
+def ended_by(process: "subprocess.Popen[str]", what: signal.Signals) -> str:
+    """What a command has printed that a signal ends, once it has looked at the queue."""
     time.sleep(3.0)
     os.kill(process.pid, what)
-
-
-def ended_by(process: "subprocess.Popen[str]", what: signal.Signals) -> str:
-    """What a command has printed that a signal ends."""
-    stop(process, what)
     message, _ = process.communicate()
     return message
 
@@ -229,4 +224,5 @@ def paused(folder: Path) -> Iterator[None]:
         yield
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
