@@ -270,7 +270,7 @@ FILES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_own_yaml_files(tmp_path: Path) -> None:
     (tmp_path / "loss").mkdir()
     for name, (text, _) in FILES.items():

@@ -54,7 +54,7 @@ def test_promote_registers_the_model_of_the_best_run_once(
     assert {"model_card.md", "MLmodel", "model.safetensors", "classifier.json"} <= files
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_the_alias_moves_and_a_registered_model_is_a_source(
     sweep: Outcome, store_here: Address
 ) -> None:

@@ -159,7 +159,7 @@ def cells(compose: Compose, own: str, *recipes: str, always: bool = False) -> li
     return list(dict.fromkeys(spec.cell.name for spec in specs))
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_recipe_is_in_the_name_of_a_cell_where_it_is_needed(compose: Compose, own: str) -> None:
     compose = cache(compose)
     assert cells(compose, own, "plain", "hot") == ["ce", "kl T=8 alpha=0.5"]
