@@ -109,11 +109,11 @@ def report(
 
     with user_errors():
         source = find(sweeps or [], Address(uri, experiment))
-        report = write_report(source.collection)
+        sweep_report = write_report(source.collection)
     console = Console()
-    show(report.grid, report.conclusions, console)
+    show(sweep_report.grid, sweep_report.conclusions, console)
     print_line(console, f"report   {source.collection.folder / REPORT}")
-    if (reason := publish_if_possible(report, source)) is not None:
+    if (reason := publish_if_possible(sweep_report, source)) is not None:
         print_line(console, reason)
 
 

@@ -78,8 +78,8 @@ def dataset_of_run(classifier: Classifier, folder: Path) -> Dataset:
     cache = DiskCache(Path(config.cache.folder), config.cache.gib)
     dataset = build_dataset(config.dataset, "cpu", build_source(config.dataset, cache))
     preprocessing = Preprocessing.of(dataset, config.student.image_size)
-    expectation = (list(dataset.class_names), preprocessing)
-    if expectation != (classifier.classes, classifier.preprocessing):
+    current = (list(dataset.class_names), preprocessing)
+    if current != (classifier.classes, classifier.preprocessing):
         raise UserError(
             f"dataset must be as SOURCE was trained on, got {dataset.name}, whose classes, mean or"
             " std have changed since"

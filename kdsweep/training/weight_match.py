@@ -279,8 +279,9 @@ def _closest(candidates: Sequence[Part], naming: Naming, tree: Any, path: Path) 
 
 def _same(one: Part, other: Part) -> bool:
     """Whether two parts have the same weights."""
-    names = one.weights.keys() & other.weights.keys()
-    return all(torch.equal(one.weights[name], other.weights[name]) for name in names)
+    weights, other_weights = one.weights, other.weights  # made anew each time
+    common = weights.keys() & other_weights.keys()
+    return all(torch.equal(weights[name], other_weights[name]) for name in common)
 
 
 def _account(part: Part, foreign: Sequence[str], path: Path) -> str | None:
