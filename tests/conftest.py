@@ -24,7 +24,7 @@ os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # no model of kdswe
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
 
-from first_compilation import import_own_half
+from first_compilation import import_own_half, rewrite_own_half
 
 import_own_half()
 
@@ -312,6 +312,10 @@ def refusal(check: Check) -> Refusal:
         return str(caught.value)
 
     return refused
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    rewrite_own_half(session.config)
 
 
 def pytest_collection_finish() -> None:

@@ -1,11 +1,20 @@
-"""Two workers import different halves of what both import first.
+"""Two workers compile different halves of what both import first.
 
-In a fresh clone each of them compiles its own half so, and reads what the other one has compiled.
-Compiling takes twice as long there as all else that happens before the first test.
+In a fresh clone each of them reads what the other one has compiled. Compiling takes twice as long
+there as all else that happens before the first test.
 """
 
 import os
+import sys
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
+
+import pytest
+from _pytest.assertion import rewrite
+
+TESTS = Path(__file__).parents[1]
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 
 HALVES = {
     "gw0": ("torch._dynamo", "torchvision", "hypothesis"),
@@ -25,5 +34,19 @@ HALVES = {
 
 def import_own_half() -> None:
     """Import what this worker compiles; what is in neither half comes later."""
-    for name in HALVES.get(os.environ.get("PYTEST_XDIST_WORKER", ""), ()):
+    for name in HALVES.get(WORKER, ()):
         import_module(name)
+
+
+def rewrite_own_half(config: pytest.Config) -> None:
+    """Rewrite the assertions of half of the tests, which pytest does when it imports them."""
+    if WORKER not in HALVES or sys.dont_write_bytecode:
+        return
+    state = config.stash[rewrite.assertstate_key]
+    for test in sorted(TESTS.rglob("test_*.py"))[list(HALVES).index(WORKER) :: 2]:
+        cache = rewrite.get_cache_dir(test)
+        compiled = cache / (test.stem + rewrite.PYC_TAIL)
+        if not compiled.exists() and rewrite.try_makedirs(cache):
+            with suppress(SyntaxError):  # reported where the test is imported
+                source_hash, code = rewrite._rewrite_test(test, config)
+                rewrite._write_pyc(state, code, source_hash, compiled)
