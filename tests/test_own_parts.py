@@ -73,7 +73,7 @@ def in_copy(own_modules: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return own_modules
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_run_in_lockstep_is_the_run_alone(
     in_swept: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

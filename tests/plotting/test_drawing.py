@@ -75,7 +75,13 @@ def hostile_sheet(path):
 
 @pytest.mark.ci
 @pytest.mark.parametrize(
-    "draw", [hostile_samples, hostile_confusion, hostile_heatmap, hostile_sheet]
+    "draw",
+    [
+        hostile_confusion,
+        pytest.param(hostile_samples, marks=pytest.mark.slow),
+        pytest.param(hostile_heatmap, marks=pytest.mark.slow),
+        pytest.param(hostile_sheet, marks=pytest.mark.slow),
+    ],
 )
 def test_names_are_drawn_as_they_are(monkeypatch, tmp_path, draw):
     texts = written(monkeypatch, draw, tmp_path / "picture.png")

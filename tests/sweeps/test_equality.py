@@ -14,7 +14,6 @@ Case = tuple[int, list[str]]  # number of runs, and what they differ by
 
 IN_CI: list[Case] = [
     (4, ["T=1,16", "alpha=0.1,0.9"]),
-    (2, ["student=mlp,cnn", "trainer.precision=bf16"]),
     (
         2,
         [
@@ -27,6 +26,7 @@ SLOW: list[Case] = [
     (9, ["T=1,4,16", "alpha=0.1,0.5,0.9"]),
     (3, ["loss=ce,kl,[kl,fitnet]"]),
     (2, ["student=mlp,cnn"]),
+    (2, ["student=mlp,cnn", "trainer.precision=bf16"]),
     (2, ["T=1,4", "student.model.dropout=0.5"]),
     (2, ["T=1,4", "trainer.precision=bf16", "student=cnn"]),
     (4, ["loss=dkd,[dist,mlkd],[nkd,mse_probs],srd"]),

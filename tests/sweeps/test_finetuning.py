@@ -143,7 +143,7 @@ def test_a_network_without_a_single_head_is_not_probed(command: Command) -> None
     )
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_fine_tuning_changes_all_weights(command: Command, own_teachers: str, start: Path) -> None:
     note_once.cache_clear()  # another test of this process may have had it printed
     outcome = command(*QUICK, "recipe=finetune", "teacher.trainer.epochs=2", own_teachers)

@@ -41,10 +41,8 @@ def test_students_share_one_decode(command, image_folder, decoded):
     assert counts[0] == counts[1] > 0
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize(
-    "workers", ["auto", *(pytest.param(count, marks=pytest.mark.slow) for count in ("0", "2"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", ["auto", "0", "2"])
 def test_bits_do_not_depend_on_the_number_of_processes(trained, image_folder, workers):
     words = (*WORDS, f"dataset.root={image_folder}")
     (in_memory,) = trained(*words).rows

@@ -69,7 +69,7 @@ def test_a_transformer_of_timm_in_lockstep(command: Command, own_teachers: str) 
     assert_same_alone(command, "T=1,4", *words, "teacher.trainer.epochs=1", own_teachers)
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_a_transformer_of_hugging_face_as_student_and_teacher_in_lockstep(
     command: Command, hf: Path, own_teachers: str
 ) -> None:

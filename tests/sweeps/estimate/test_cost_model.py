@@ -274,17 +274,15 @@ def test_teachers_of_an_ensemble_are_one_kind_where_they_differ_in_their_seed(
     assert sum(len(row[1].split(" x ")) for row in teachers) == 2
 
 
-@pytest.mark.ci
-@pytest.mark.parametrize(
-    "words", [["teacher=peers"], pytest.param(["teacher.online=true"], marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("words", [["teacher=peers"], ["teacher.online=true"]])
 def test_the_teachers_of_a_run_are_part_of_the_cohort(command: Command, words: list[str]) -> None:
     outcome = plan(command, *words, "T=1,4")
     assert [row[1] for row in rows(outcome)] == ["2"]
     assert "to train first" not in outcome.out
 
 
-@pytest.mark.ci
+@pytest.mark.slow
 def test_stages_are_trained_first(command: Command) -> None:
     outcome = plan(command, "stages=hints", "stages.hints.epochs=1", "T=1,4")
     assert "before them 1 stage" in outcome.out

@@ -72,12 +72,12 @@ def related(spec: RunSpec) -> dict[str, str]:
 
 IN_CI = {
     "a weight that is not alpha": ["T=1", "loss.kl.weight=0.5", "alpha=0.9"],
-    "peers": ["teacher=peers", CNN, "+student@teacher.peers.third=cnn"],
-    "ensemble": ["teacher=ensemble", CNN],
     "stages": ["stages=[hints,flow]", CNN, "loss=[kl,crd]"],
 }
 SLOW = {
     "ce": ["loss=ce"],
+    "peers": ["teacher=peers", CNN, "+student@teacher.peers.third=cnn"],
+    "ensemble": ["teacher=ensemble", CNN],
     "several terms": ["loss=[kl,fitnet]", CNN, "alpha=0.25", "hard_weight=0.1"],
     "online": ["teacher.online=true", CNN],
     "assistant": ["teacher=assistant", CNN],

@@ -190,7 +190,7 @@ def test_metrics_of_a_run_in_training_are_uploaded_by_themselves(
 
 
 @pytest.mark.ci
-@pytest.mark.parametrize("status", ["FINISHED", "PRUNED"])
+@pytest.mark.parametrize("status", ["FINISHED", pytest.param("PRUNED", marks=pytest.mark.slow)])
 def test_mlflow_has_the_same_of_a_run_however_it_was_uploaded(
     tmp_path: Path, store: MLflowStore, status: str
 ) -> None:
