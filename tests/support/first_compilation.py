@@ -40,9 +40,9 @@ def import_own_half() -> None:
 
 def rewrite_own_half(config: pytest.Config) -> None:
     """Rewrite the assertions of half of the tests, which pytest does when it imports them."""
-    if WORKER not in HALVES or sys.dont_write_bytecode:
+    state = config.stash.get(rewrite.assertstate_key, None)  # None with --assert=plain
+    if state is None or WORKER not in HALVES or sys.dont_write_bytecode:
         return
-    state = config.stash[rewrite.assertstate_key]
     for test in sorted(TESTS.rglob("test_*.py"))[list(HALVES).index(WORKER) :: 2]:
         cache = rewrite.get_cache_dir(test)
         compiled = cache / (test.stem + rewrite.PYC_TAIL)
