@@ -315,6 +315,7 @@ def refusal(check: Check) -> Refusal:
 
 
 def pytest_collection(session: pytest.Session) -> None:
+    """In a fresh clone, two workers share the rewriting of assertions."""
     rewrite_own_half(session.config)
 
 

@@ -56,16 +56,22 @@ def test_the_loop_of_a_user_has_the_loss_and_the_step_of_kdsweep(load: Any, coho
     assert_equal_weights(student, model, 1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("words", "form", "bound"),
     [
         (["trainer.memory_format=contiguous"], ("fp32", torch.contiguous_format), 1e-6),
-        (["trainer.memory_format=channels_last"], ("fp32", torch.channels_last), 1e-6),
-        (
+        pytest.param(
+            ["trainer.memory_format=channels_last"],
+            ("fp32", torch.channels_last),
+            1e-6,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
             ["trainer.precision=bf16", "trainer.memory_format=channels_last"],
             ("bf16", torch.channels_last),
             1e-3,
+            marks=pytest.mark.slow,
         ),
     ],
 )

@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "vit"
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_run_is_identified_by_the_content_of_a_folder(
     spec: Any, folder: Path, tmp_path: Path
 ) -> None:

@@ -72,11 +72,11 @@ def refuse(line: Damaged, checker: Checker, damager: Damager) -> None:
 
 
 @pytest.mark.ci
-def test_50(composition: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_200(composition: Composition, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     print(f"seed {SEED}")
     damager, checker = Damager(composition, SEED), Checker(composition)
-    for _ in range(50):
+    for _ in range(200):
         refuse(damager.draw(), checker, damager)
     assert list(tmp_path.iterdir()) == []
 

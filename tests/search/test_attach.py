@@ -50,7 +50,7 @@ def search(command: Command, monkeypatch: pytest.MonkeyPatch) -> Path:
     return outcome.sweep
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_it_has_the_rest_of_its_trials(
     search: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,13 +33,16 @@ HALVES = {
 
 
 def import_own_half() -> None:
-    """Import what this worker compiles; what is in neither half comes later."""
+    """Import what this worker compiles; what is in neither half is imported later."""
     for name in HALVES.get(WORKER, ()):
         import_module(name)
 
 
 def rewrite_own_half(config: pytest.Config) -> None:
-    """Rewrite the assertions of half of the tests, which pytest does when it imports them."""
+    """Rewrite the assertions of this worker's half of the tests, as pytest would on their import.
+
+    pytest has no public function for it: the private ones are those that its import hook calls.
+    """
     state = config.stash.get(rewrite.assertstate_key, None)  # None with --assert=plain
     if state is None or WORKER not in HALVES or sys.dont_write_bytecode:
         return
@@ -47,6 +50,6 @@ def rewrite_own_half(config: pytest.Config) -> None:
         cache = rewrite.get_cache_dir(test)
         compiled = cache / (test.stem + rewrite.PYC_TAIL)
         if not compiled.exists() and rewrite.try_makedirs(cache):
-            with suppress(SyntaxError):  # reported where the test is imported
+            with suppress(Exception):  # reported where the test is imported
                 source_hash, code = rewrite._rewrite_test(test, config)
                 rewrite._write_pyc(state, code, source_hash, compiled)

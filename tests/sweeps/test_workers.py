@@ -98,7 +98,7 @@ def test_workers_are_there_before_a_sweep_is_checked_and_closed_if_it_is_refused
     assert Closed.notes == [False, "left"], "a dry run has workers"
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_a_sweep_that_has_ended_trains_nothing_again(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

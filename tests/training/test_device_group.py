@@ -42,7 +42,7 @@ def test_a_single_process_has_all_rows_and_needs_no_other_one() -> None:
     assert SINGLE.all_fail("anywhere")
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_each_kind_of_loss_has_the_gradient_of_a_single_process(two: Processes) -> None:
     for found in two.run(sliced_training.distances, ["resnet8"], KINDS):
         assert {loss for loss, _ in found} == set(KINDS)

@@ -282,7 +282,7 @@ def test_the_teachers_of_a_run_are_part_of_the_cohort(command: Command, words: l
     assert "to train first" not in outcome.out
 
 
-@pytest.mark.slow
+@pytest.mark.ci
 def test_stages_are_trained_first(command: Command) -> None:
     outcome = plan(command, "stages=hints", "stages.hints.epochs=1", "T=1,4")
     assert "before them 1 stage" in outcome.out
