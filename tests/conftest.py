@@ -5,6 +5,7 @@ import logging
 import os
 import pickle
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import chdir, closing, redirect_stderr, redirect_stdout, suppress
@@ -23,6 +24,9 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"  # no model of kdsweep has a pickle
 os.environ.pop("MLFLOW_TRACKING_URI", None)
 os.environ.pop("MLFLOW_EXPERIMENT_NAME", None)
+# What a shell starts in the background ignores SIGINT, and so do its children.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from first_compilation import import_own_half, rewrite_own_half
 

@@ -78,18 +78,19 @@ class Slurm:
 
     def kill_node(self) -> None:
         """Kill the node's daemon with -9; its jobs do not notice."""
-        os.kill(self._pid("slurmd"), signal.SIGKILL)
+        file = self.folder / "slurmd.pid"
+        os.kill(int(file.read_text()), signal.SIGKILL)
+        file.unlink()  # which the next daemon writes after `slurmd` has returned
 
     def start_node(self) -> None:
         """Start the node's daemon, and wait until the controller has it."""
         self.call("slurmd", "-N", NODE, "-f", str(self.folder / "slurm.conf"))
-        _wait_until(lambda: self._state() in ("idle", "mix", "alloc"), self.folder / "slurmd.log")
+        _wait_until(self._node_is_up, self.folder / "slurmd.log")
 
-    def _state(self) -> str:
-        return self.call("sinfo", "--noheader", "--format=%t").strip()
-
-    def _pid(self, daemon: str) -> int:
-        return int((self.folder / f"{daemon}.pid").read_text())
+    def _node_is_up(self) -> bool:
+        file = self.folder / "slurmd.pid"
+        state = self.call("sinfo", "--noheader", "--format=%t").strip()
+        return file.exists() and file.read_text() != "" and state in ("idle", "mix", "alloc")
 
 
 @contextlib.contextmanager
