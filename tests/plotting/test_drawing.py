@@ -78,9 +78,10 @@ def hostile_sheet(path):
     "draw",
     [
         hostile_confusion,
-        pytest.param(hostile_samples, marks=pytest.mark.slow),
-        pytest.param(hostile_heatmap, marks=pytest.mark.slow),
-        pytest.param(hostile_sheet, marks=pytest.mark.slow),
+        *(
+            pytest.param(draw, marks=pytest.mark.slow)
+            for draw in (hostile_samples, hostile_heatmap, hostile_sheet)
+        ),
     ],
 )
 def test_names_are_drawn_as_they_are(monkeypatch, tmp_path, draw):

@@ -46,7 +46,7 @@ def rewrite_own_half(config: pytest.Config) -> None:
     state = config.stash.get(rewrite.assertstate_key, None)  # None with --assert=plain
     if state is None or WORKER not in HALVES or sys.dont_write_bytecode:
         return
-    for test in sorted(TESTS.rglob("test_*.py"))[list(HALVES).index(WORKER) :: 2]:
+    for test in sorted(TESTS.rglob("test_*.py"))[list(HALVES).index(WORKER) :: len(HALVES)]:
         cache = rewrite.get_cache_dir(test)
         compiled = cache / (test.stem + rewrite.PYC_TAIL)
         if not compiled.exists() and rewrite.try_makedirs(cache):
